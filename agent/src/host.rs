@@ -1,0 +1,387 @@
+//! The one seam: everything the agent asks of a machine, and everything it does to one.
+//!
+//! Three implementations exist: [`SystemHost`](system::SystemHost), the real machine and the only place that knows at
+//! compile time which system it runs on; [`RecordedHost`](recorded::RecordedHost), artefacts in a folder, for tests;
+//! and the simulator's host, which generates the artefacts from a seed. Collectors of all systems are functions of
+//! `&dyn Host`, so each of them compiles and runs everywhere.
+//!
+//! Answers are *raw artefacts* (file contents, command output, registry values, WMI rows); making sense of them is the
+//! caller's job. Calls block and may be slow; callers on an async runtime move them to a blocking thread. Only a running
+//! procedure is asynchronous, because it may last for hours.
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io::{self, Read, Seek, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+pub mod recorded;
+pub mod system;
+
+/// A family of operating systems, which decides where things are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Os {
+    /// Every distribution.
+    Linux,
+    /// macOS 11 and later.
+    MacOs,
+    /// Windows and Windows Server.
+    Windows,
+}
+
+impl Os {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Linux, Self::MacOs, Self::Windows];
+
+    /// `linux`, `macos` or `windows`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Linux => "linux",
+            Self::MacOs => "macos",
+            Self::Windows => "windows",
+        }
+    }
+}
+
+impl std::fmt::Display for Os {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Os {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|os| os.as_str() == text)
+            .ok_or_else(|| format!("{text:?} is not an operating system: expected linux, macos or windows"))
+    }
+}
+
+/// Something asked of the host did not work out.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation} {subject}")]
+pub struct HostError {
+    /// What was to be done, as a verb: `read`, `list`, `run`, `query`.
+    pub operation: &'static str,
+    /// What it was to be done to: a path, a command line, a registry key.
+    pub subject: String,
+    /// Why not.
+    #[source]
+    pub source: io::Error,
+}
+
+impl HostError {
+    /// An error of `operation` on `subject`.
+    pub fn new(
+        operation: &'static str,
+        subject: impl std::fmt::Display,
+        source: impl Into<io::Error>,
+    ) -> Self {
+        Self {
+            operation,
+            subject: subject.to_string(),
+            source: source.into(),
+        }
+    }
+
+    /// An error that says the machine has no such thing.
+    pub fn not_found(operation: &'static str, subject: impl std::fmt::Display) -> Self {
+        Self::new(operation, subject, io::ErrorKind::NotFound)
+    }
+
+    /// Whether the machine simply has no such thing.
+    pub fn is_not_found(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+}
+
+/// Outcome of a call to the host.
+pub type Result<T, E = HostError> = std::result::Result<T, E>;
+
+/// What `uname` says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kernel {
+    /// Release: `6.1.0-18-amd64`, `23.4.0`, `10.0.22631`.
+    pub release: String,
+    /// Machine: `x86_64`, `aarch64`, `arm64`, `AMD64`.
+    pub machine: String,
+}
+
+/// One network interface with its addresses, as the system lists it (loopback and link-local ones included).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Name.
+    pub name: String,
+    /// Hardware address in lower case with colons, if it has one.
+    pub mac: Option<String>,
+    /// Whether it is the loopback interface.
+    pub loopback: bool,
+    /// Its addresses.
+    pub addresses: Vec<InterfaceAddress>,
+}
+
+/// One address of an interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceAddress {
+    /// The address.
+    pub addr: IpAddr,
+    /// Length of the network prefix, bits.
+    pub prefix: u8,
+    /// Broadcast address (IPv4 only).
+    pub broadcast: Option<IpAddr>,
+}
+
+/// Space on a mounted file system, bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Space {
+    /// In use.
+    pub used: u64,
+    /// Available to users without privileges.
+    pub available: u64,
+}
+
+/// A command to run for its output: an inventory question, never a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command<'a> {
+    /// Program, looked up in the system's path.
+    pub program: &'a str,
+    /// Arguments; there is no shell.
+    pub args: &'a [&'a str],
+    /// After this long it is killed and counts as failed.
+    pub time_limit: Duration,
+}
+
+impl std::fmt::Display for Command<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.program)?;
+        self.args.iter().try_for_each(|arg| write!(f, " {arg}"))
+    }
+}
+
+/// What a command left behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandOutput {
+    /// Exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+}
+
+/// Root of a part of the Windows registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Hive {
+    /// `HKEY_LOCAL_MACHINE`.
+    #[serde(rename = "HKLM")]
+    LocalMachine,
+    /// `HKEY_USERS`.
+    #[serde(rename = "HKU")]
+    Users,
+}
+
+/// Which side of the registry's redirection a key is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RegistryView {
+    /// What 64-bit programs see.
+    Native,
+    /// What 32-bit programs see.
+    Wow32,
+}
+
+/// A key of the Windows registry.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RegistryKey {
+    /// Its root.
+    pub hive: Hive,
+    /// Its side of the redirection.
+    pub view: RegistryView,
+    /// Path below the root, separated by backslashes, compared case-insensitively.
+    pub path: String,
+}
+
+impl RegistryKey {
+    /// A key below `HKEY_LOCAL_MACHINE` as 64-bit programs see it.
+    pub fn machine(path: impl Into<String>) -> Self {
+        Self {
+            hive: Hive::LocalMachine,
+            view: RegistryView::Native,
+            path: path.into(),
+        }
+    }
+
+    /// The key `name` below this one.
+    #[must_use]
+    pub fn subkey(&self, name: &str) -> Self {
+        Self {
+            path: format!("{}\\{name}", self.path),
+            ..self.clone()
+        }
+    }
+}
+
+impl std::fmt::Display for RegistryKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let hive = match self.hive {
+            Hive::LocalMachine => "HKEY_LOCAL_MACHINE",
+            Hive::Users => "HKEY_USERS",
+        };
+        let view = match self.view {
+            RegistryView::Native => "",
+            RegistryView::Wow32 => " (32 bit)",
+        };
+        write!(f, "{hive}\\{}{view}", self.path)
+    }
+}
+
+/// A value of the Windows registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RegistryValue {
+    /// `REG_SZ`.
+    #[serde(rename = "sz")]
+    Text(String),
+    /// `REG_EXPAND_SZ`, not expanded.
+    #[serde(rename = "expand_sz")]
+    ExpandText(String),
+    /// `REG_MULTI_SZ`.
+    #[serde(rename = "multi_sz")]
+    MultiText(Vec<String>),
+    /// `REG_DWORD`.
+    #[serde(rename = "dword")]
+    Dword(u32),
+    /// `REG_QWORD`.
+    #[serde(rename = "qword")]
+    Qword(u64),
+    /// `REG_BINARY` and everything else.
+    #[serde(rename = "binary")]
+    Binary(Vec<u8>),
+}
+
+/// One row of a WMI query: property -> value. 64-bit numbers may come as strings, as COM delivers them.
+pub type WmiRow = BTreeMap<String, Value>;
+
+/// Who may read a file that the agent writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visibility {
+    /// Only the agent's own user (mode 0600; administrators and SYSTEM): it holds a secret.
+    Private,
+    /// Everybody (mode 0644).
+    Public,
+}
+
+/// A software job's procedure, ready to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Procedure {
+    /// Command line for the system's shell.
+    pub command: String,
+    /// Working directory; none: the system's folder for temporary files.
+    pub folder: Option<PathBuf>,
+}
+
+/// A procedure that runs. Dropping it kills the whole tree of processes.
+pub trait RunningProcedure: Send {
+    /// The next piece of output, standard output and error merged; `None` once there will be no more. May be dropped
+    /// before it is ready without losing output.
+    fn next_output(&mut self) -> BoxFuture<'_, Result<Option<Bytes>>>;
+
+    /// The exit code; a process that a signal ended has 128 + the signal's number, as shells say.
+    fn wait(&mut self) -> BoxFuture<'_, Result<i32>>;
+
+    /// Kills the whole tree of processes.
+    fn kill(&mut self) -> BoxFuture<'_, Result<()>>;
+}
+
+/// A reader that can seek.
+pub trait ReadSeek: Read + Seek + Send {}
+impl<T: Read + Seek + Send> ReadSeek for T {}
+
+/// A private folder for one package: first its archive, then what was in it. Removed with everything in it on drop.
+///
+/// Relative paths have been checked by the caller: they have only normal components.
+pub trait Staging: Send {
+    /// The folder that the archive is unpacked to, where the procedure runs.
+    fn folder(&self) -> &Path;
+
+    /// Where the archive is written to, from its beginning.
+    fn write_archive(&mut self) -> Result<Box<dyn Write + Send>>;
+
+    /// The archive as it was written.
+    fn read_archive(&mut self) -> Result<Box<dyn ReadSeek>>;
+
+    /// Creates a folder and its parents below [`Staging::folder`].
+    fn create_folder(&mut self, relative: &Path) -> Result<()>;
+
+    /// Creates a new file below [`Staging::folder`]; one that exists is an error.
+    fn create_file(&mut self, relative: &Path, executable: bool) -> Result<Box<dyn Write + Send>>;
+}
+
+/// A machine.
+pub trait Host: Send + Sync {
+    /// Which family of systems it runs; decides which collectors are asked.
+    fn os(&self) -> Os;
+
+    /// The kernel's host name, with its domain if it has one there.
+    fn hostname(&self) -> Result<String>;
+
+    /// What `uname` says.
+    fn kernel(&self) -> Result<Kernel>;
+
+    /// Time since the last start.
+    fn uptime(&self) -> Result<Duration>;
+
+    /// The network interfaces.
+    fn interfaces(&self) -> Result<Vec<Interface>>;
+
+    /// The clock.
+    fn now(&self) -> SystemTime;
+
+    /// Fills `buffer` from the system's random source.
+    fn fill_random(&self, buffer: &mut [u8]) -> Result<()>;
+
+    /// A file's content. Files of unreasonable size (over 64 MiB) are refused.
+    fn read_file(&self, path: &Path) -> Result<Vec<u8>>;
+
+    /// The target of a symbolic link, as it is written there.
+    fn read_link(&self, path: &Path) -> Result<PathBuf>;
+
+    /// The names in a folder, sorted.
+    fn list_folder(&self, path: &Path) -> Result<Vec<String>>;
+
+    /// Whether there is anything at that path.
+    fn exists(&self, path: &Path) -> bool;
+
+    /// Space on the file system that is mounted there.
+    fn space(&self, mountpoint: &Path) -> Result<Space>;
+
+    /// Runs a command and waits for it. A command that cannot be found is an error, one that fails is not.
+    fn run(&self, command: &Command<'_>) -> Result<CommandOutput>;
+
+    /// The values of a registry key, by name; the default value has the name `""`.
+    fn registry_values(&self, key: &RegistryKey) -> Result<BTreeMap<String, RegistryValue>>;
+
+    /// The names of a registry key's subkeys.
+    fn registry_subkeys(&self, key: &RegistryKey) -> Result<Vec<String>>;
+
+    /// The rows of a WQL query in a namespace such as `root\cimv2`.
+    fn wmi(&self, namespace: &str, query: &str) -> Result<Vec<WmiRow>>;
+
+    /// Replaces a file, durably and atomically: at every moment, power loss included, the path holds either the old
+    /// content or the new one. Folders on the way are created.
+    fn write_file(&self, path: &Path, content: &[u8], visibility: Visibility) -> Result<()>;
+
+    /// Removes a file; one that is not there is no error.
+    fn remove_file(&self, path: &Path) -> Result<()>;
+
+    /// A new private staging folder of unpredictable name.
+    fn create_staging(&self) -> Result<Box<dyn Staging>>;
+
+    /// Starts a job's procedure in the system's shell with standard input closed. Must be called on an async runtime.
+    fn start_procedure(&self, procedure: &Procedure) -> Result<Box<dyn RunningProcedure>>;
+}

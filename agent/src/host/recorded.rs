@@ -1,0 +1,3 @@
+//! Recorded.
+/// Placeholder.
+pub struct RecordedHost;

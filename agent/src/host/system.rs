@@ -1,0 +1,3 @@
+//! System.
+/// Placeholder.
+pub struct SystemHost;

@@ -1,5 +1,17 @@
 //! The OCO agent as a library: `main` parses arguments and wires it to the real machine, the simulator wires the same
 //! code to simulated ones.
+//!
+//! Data flows one way: host -> collectors -> inventory -> protocol -> server client, and back: server client ->
+//! protocol -> decision -> host.
 
+pub mod config;
 pub mod host;
 pub mod inventory;
+pub mod jobs;
+pub mod lock;
+pub mod observer;
+pub mod pacing;
+pub mod server_client;
+pub mod signals;
+pub mod state;
+

@@ -1,0 +1,543 @@
+//! The agent's side of the wire: signs and sends requests, and lets nothing of a response through before its signature
+//! and timestamp have been checked.
+
+mod http;
+
+pub use http::{HttpClient, HttpError, HttpOptions, TlsRoots};
+
+use crate::config::{self, ConfigError, Paths};
+use crate::host::{Host, HostError};
+use crate::observer::{Exchange, ExchangeOutcome, Observer, TransportFailure};
+use crate::state::Timestamps;
+use bytes::Bytes;
+use oco_protocol::lenient::{Id, Success};
+use oco_protocol::rpc::{CONTENT_TYPE, DownloadParams, HelloAnswer, Method, Params, Request, Response};
+use oco_protocol::signature::{self, AGENT_SIGNATURE_HEADER, SERVER_SIGNATURE_HEADER};
+use oco_protocol::{Key, Timestamp};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// Responses larger than this are not read: real ones are some kilobytes, policies some hundred.
+const MAX_RESPONSE_BYTES: usize = 32 << 20;
+/// How much of an error's text is kept.
+const MAX_REASON_BYTES: usize = 300;
+
+/// Who this agent says it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sender {
+    /// The machine's UUID or its host name.
+    pub uid: String,
+    /// Host name.
+    pub hostname: String,
+}
+
+/// An exchange that brought nothing usable.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    /// The request did not get through, or the response did not come back whole.
+    #[error("{method}: {failure}")]
+    Transport {
+        /// What was asked.
+        method: Method,
+        /// In one word.
+        failure: TransportFailure,
+        /// In detail.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The response did not arrive within the time limit.
+    #[error("{method}: no complete response within {} s", limit.as_secs())]
+    TimedOut {
+        /// What was asked.
+        method: Method,
+        /// The limit.
+        limit: Duration,
+    },
+    /// The server said no.
+    #[error("{method}: the server refused with status {status}: {}{}", if reason.is_empty() { "(no reason given)" } else { reason }, hint(reason))]
+    Refused {
+        /// What was asked.
+        method: Method,
+        /// HTTP status.
+        status: u16,
+        /// First line of its answer.
+        reason: String,
+    },
+    /// The response is not proven to be the server's, so nothing of it was used.
+    #[error("{method}: the response is not trusted: {distrust}")]
+    Untrusted {
+        /// What was asked.
+        method: Method,
+        /// Why not.
+        distrust: Distrust,
+    },
+    /// The response makes no sense.
+    #[error("{method}: the response makes no sense: {reason}")]
+    Malformed {
+        /// What was asked.
+        method: Method,
+        /// Why not.
+        reason: String,
+    },
+    /// The request could not be made, or the agent's memory of the exchange could not be written.
+    #[error("{method}: state cannot be kept; check free space and permissions")]
+    State {
+        /// What was asked.
+        method: Method,
+        /// Why not.
+        #[source]
+        source: HostError,
+    },
+    /// Keys could not be written into the configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+/// Why a response is not trusted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Distrust {
+    /// There is no signature.
+    #[error("it carries no signature")]
+    Unsigned,
+    /// The signature is wrong.
+    #[error(
+        "its signature does not fit the server key; if the server was set up anew, empty [server] server-key"
+    )]
+    WrongSignature,
+    /// It was given before, or is older than one that was.
+    #[error("its timestamp {0} is not newer than the last accepted one, {1}")]
+    NotNewer(Timestamp, Timestamp),
+    /// It carries an agent key that nothing proves to be the server's.
+    #[error("it brings an agent key without a signature that can be verified")]
+    UnverifiedKeys,
+}
+
+/// A server's answer that passed all checks.
+#[derive(Debug, Clone)]
+pub struct Answer<P> {
+    /// Whether the server did what was asked.
+    pub success: Success,
+    /// What it says.
+    pub params: P,
+}
+
+/// Talks to one server for one computer. Exchanges are one at a time, so that timestamps of both directions only grow.
+pub struct ServerClient {
+    http: HttpClient,
+    url: reqwest::Url,
+    exchange_limit: Duration,
+    sender: Sender,
+    host: Arc<dyn Host>,
+    paths: Paths,
+    observer: Arc<dyn Observer>,
+    session: Mutex<Session>,
+}
+
+/// What changes from exchange to exchange.
+struct Session {
+    agent_key: Key,
+    server_key: Key,
+    timestamps: Timestamps,
+}
+
+/// A body with its signature, before anything is made of it.
+struct RawResponse {
+    body: Bytes,
+    signature: Option<String>,
+}
+
+impl ServerClient {
+    /// A client for `url`, signing with the keys of `config`.
+    pub fn new(
+        http: HttpClient,
+        url: reqwest::Url,
+        config: &config::Config,
+        sender: Sender,
+        host: Arc<dyn Host>,
+        paths: Paths,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        let timestamps = Timestamps::load(host.as_ref(), &paths);
+        let (agent_key, server_key) = (config.agent_key.clone(), config.server_key.clone());
+        Self {
+            http,
+            url,
+            exchange_limit: config.connection_timeout + config.read_timeout * 2,
+            sender,
+            host,
+            paths,
+            observer,
+            session: Mutex::new(Session {
+                agent_key,
+                server_key,
+                timestamps,
+            }),
+        }
+    }
+
+    /// Who the requests say they are from.
+    pub fn sender(&self) -> &Sender {
+        &self.sender
+    }
+
+    /// Sends one request and checks the response to it.
+    pub async fn exchange<D: Serialize, P: DeserializeOwned>(
+        &self,
+        method: Method,
+        data: D,
+    ) -> Result<Answer<P>, ExchangeError> {
+        let mut session = self.session.lock().await;
+        let started = Instant::now();
+        let result = match self.round_trip(method, data, &mut session).await {
+            Ok(raw) => self.accept(method, &raw, &mut session),
+            Err(error) => Err(error),
+        };
+        self.observe(method, started, &result);
+        result
+    }
+
+    /// Sends a hello. On registration the keys it brings are stored in the configuration before anything else happens.
+    /// The flag says whether this hello registered the computer.
+    pub async fn hello<D: Serialize>(&self, data: D) -> Result<(HelloAnswer, bool), ExchangeError> {
+        let mut session = self.session.lock().await;
+        let registering = session.server_key.is_empty();
+        if registering {
+            // A server registers a computer once: keys that could then not be written would lock this agent out.
+            config::store_keys(self.host.as_ref(), &self.paths.config, None, None)?;
+        }
+        let started = Instant::now();
+        let result = match self.round_trip(Method::Hello, data, &mut session).await {
+            Ok(raw) => self.accept_hello(&raw, &mut session),
+            Err(error) => Err(error),
+        };
+        self.observe(Method::Hello, started, &result);
+        Ok((result?, registering && !session.server_key.is_empty()))
+    }
+
+    /// Fetches a package's archive and hands it on piece by piece, with its whole length where the server tells it.
+    pub async fn download<E: From<ExchangeError>>(
+        &self,
+        package_id: &Id,
+        mut consume: impl FnMut(&[u8], Option<u64>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let method = Method::Download;
+        let started = Instant::now();
+        let request = {
+            let mut session = self.session.lock().await;
+            let timestamp = self.next_timestamp(method, &mut session)?;
+            let Sender { uid, hostname } = self.sender.clone();
+            let params = DownloadParams {
+                uid,
+                hostname,
+                timestamp,
+                package_id: package_id.clone(),
+            };
+            self.signed(
+                reqwest::Method::GET,
+                &Request::new(method, params),
+                &session.agent_key,
+            )
+        };
+        let mut outcome = Ok(());
+        let result = async {
+            let mut response = check_status(method, send(method, request).await?).await?;
+            let length = response.content_length();
+            while let Some(chunk) = response.chunk().await.map_err(|e| transport(method, e))? {
+                if let Err(error) = consume(&chunk, length) {
+                    outcome = Err(error);
+                    break;
+                }
+            }
+            Ok(())
+        }
+        .await;
+        self.observe(method, started, &result);
+        result?;
+        outcome
+    }
+
+    async fn round_trip<D: Serialize>(
+        &self,
+        method: Method,
+        data: D,
+        session: &mut Session,
+    ) -> Result<RawResponse, ExchangeError> {
+        let timestamp = self.next_timestamp(method, session)?;
+        let Sender { uid, hostname } = self.sender.clone();
+        let request = Request::new(
+            method,
+            Params {
+                uid,
+                hostname,
+                timestamp,
+                data,
+            },
+        );
+        let request = self.signed(reqwest::Method::POST, &request, &session.agent_key);
+        let limit = self.exchange_limit;
+        tokio::time::timeout(limit, async {
+            let response = check_status(method, send(method, request).await?).await?;
+            read_body(method, response).await
+        })
+        .await
+        .unwrap_or(Err(ExchangeError::TimedOut { method, limit }))
+    }
+
+    fn next_timestamp(&self, method: Method, session: &mut Session) -> Result<Timestamp, ExchangeError> {
+        let now = Timestamp::from_system_time(self.host.now());
+        let next = Timestamp::next_to_send(now, session.timestamps.sent);
+        session
+            .timestamps
+            .store_sent(self.host.as_ref(), &self.paths, next)
+            .map_err(|source| ExchangeError::State { method, source })?;
+        Ok(next)
+    }
+
+    fn signed<P: Serialize>(
+        &self,
+        verb: reqwest::Method,
+        request: &Request<P>,
+        key: &Key,
+    ) -> Result<reqwest::RequestBuilder, ExchangeError> {
+        let body = serde_json::to_vec(request).map_err(|error| ExchangeError::Malformed {
+            method: Method::from_name(&request.method).unwrap_or(Method::Hello),
+            reason: format!("the request cannot be written as JSON: {error}"),
+        })?;
+        let signature = signature::sign(key, &body);
+        Ok(self
+            .http
+            .request(verb, self.url.clone())
+            .header("content-type", CONTENT_TYPE)
+            .header(AGENT_SIGNATURE_HEADER, signature)
+            .body(body))
+    }
+
+    /// Checks an answer to a hello. Before registration it is trusted on first use: it must be signed with the very key
+    /// that it brings.
+    fn accept_hello(&self, raw: &RawResponse, session: &mut Session) -> Result<HelloAnswer, ExchangeError> {
+        let method = Method::Hello;
+        let mut first_server_key = None;
+        if session.server_key.is_empty() {
+            let offered = parse::<HelloAnswer>(method, &raw.body)?.result.params;
+            match offered.server_key {
+                Some(key) if !key.is_empty() => {
+                    check_signature(method, raw, &key)?;
+                    first_server_key = Some(key);
+                }
+                _ if offered.agent_key.is_some() => {
+                    return Err(ExchangeError::Untrusted {
+                        method,
+                        distrust: Distrust::UnverifiedKeys,
+                    });
+                }
+                _ => tracing::warn!(
+                    "the server knows this computer but [server] server-key is empty: its answers cannot be verified; \
+                     copy the server key into the configuration, or let the server forget this computer"
+                ),
+            }
+        }
+        let answer: Answer<HelloAnswer> = self.accept(method, raw, session)?;
+        self.keep_keys(&answer.params, first_server_key, session)?;
+        Ok(answer.params)
+    }
+
+    /// Checks signature and timestamp, remembers the timestamp, and only then gives the content out.
+    fn accept<P: DeserializeOwned>(
+        &self,
+        method: Method,
+        raw: &RawResponse,
+        session: &mut Session,
+    ) -> Result<Answer<P>, ExchangeError> {
+        if !session.server_key.is_empty() {
+            check_signature(method, raw, &session.server_key)?;
+        }
+        let response: Response<P> = parse(method, &raw.body)?;
+        if let Some(error) = response.error {
+            return Err(ExchangeError::Malformed {
+                method,
+                reason: format!("it reports the error {error}"),
+            });
+        }
+        let (timestamp, last) = (response.result.timestamp, session.timestamps.received);
+        if timestamp <= last {
+            return Err(ExchangeError::Untrusted {
+                method,
+                distrust: Distrust::NotNewer(timestamp, last),
+            });
+        }
+        session
+            .timestamps
+            .store_received(self.host.as_ref(), &self.paths, timestamp)
+            .map_err(|source| ExchangeError::State { method, source })?;
+        Ok(Answer {
+            success: response.result.success,
+            params: response.result.params,
+        })
+    }
+
+    /// Stores the keys of a verified answer: the server's only where there is none yet, the agent's whenever one comes.
+    fn keep_keys(
+        &self,
+        answer: &HelloAnswer,
+        first_server_key: Option<Key>,
+        session: &mut Session,
+    ) -> Result<(), ExchangeError> {
+        let agent_key = answer
+            .agent_key
+            .as_ref()
+            .filter(|key| !key.is_empty() && **key != session.agent_key);
+        if agent_key.is_none() && first_server_key.is_none() {
+            return Ok(());
+        }
+        config::store_keys(
+            self.host.as_ref(),
+            &self.paths.config,
+            agent_key,
+            first_server_key.as_ref(),
+        )?;
+        if let Some(key) = agent_key {
+            session.agent_key = key.clone();
+        }
+        if let Some(key) = first_server_key {
+            session.server_key = key;
+        }
+        tracing::info!("keys received from the server are stored in the configuration");
+        Ok(())
+    }
+
+    fn observe<T>(&self, method: Method, started: Instant, result: &Result<T, ExchangeError>) {
+        let outcome = match result {
+            Ok(_) => ExchangeOutcome::Answered,
+            Err(error) => error.into(),
+        };
+        self.observer.exchange(&Exchange {
+            method,
+            started,
+            elapsed: started.elapsed(),
+            outcome,
+        });
+    }
+}
+
+impl From<&ExchangeError> for ExchangeOutcome {
+    fn from(error: &ExchangeError) -> Self {
+        match error {
+            ExchangeError::Transport { failure, .. } => Self::Transport(*failure),
+            ExchangeError::TimedOut { .. } => Self::Transport(TransportFailure::Timeout),
+            ExchangeError::Refused { status, reason, .. } => Self::Refused {
+                status: *status,
+                reason: reason.clone(),
+            },
+            ExchangeError::Untrusted { .. } => Self::Untrusted,
+            ExchangeError::Malformed { .. } => Self::Malformed,
+            ExchangeError::State { .. } | ExchangeError::Config(_) => Self::Local,
+        }
+    }
+}
+
+async fn send(
+    method: Method,
+    request: Result<reqwest::RequestBuilder, ExchangeError>,
+) -> Result<reqwest::Response, ExchangeError> {
+    request?.send().await.map_err(|error| transport(method, error))
+}
+
+async fn check_status(
+    method: Method,
+    response: reqwest::Response,
+) -> Result<reqwest::Response, ExchangeError> {
+    let status = response.status();
+    if status == reqwest::StatusCode::OK {
+        return Ok(response);
+    }
+    let reason = first_line(response).await;
+    Err(ExchangeError::Refused {
+        method,
+        status: status.as_u16(),
+        reason,
+    })
+}
+
+/// The first line of an error's text, cut and without control characters: it goes into logs.
+async fn first_line(mut response: reqwest::Response) -> String {
+    let mut text = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        text.extend_from_slice(&chunk[..chunk.len().min(MAX_REASON_BYTES - text.len())]);
+        if text.len() == MAX_REASON_BYTES {
+            break;
+        }
+    }
+    let text = String::from_utf8_lossy(&text);
+    text.lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| !c.is_control())
+        .collect()
+}
+
+async fn read_body(method: Method, mut response: reqwest::Response) -> Result<RawResponse, ExchangeError> {
+    let header = response.headers().get(SERVER_SIGNATURE_HEADER);
+    let signature = header.and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| transport(method, error))? {
+        if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
+            let reason = format!("it is longer than {MAX_RESPONSE_BYTES} bytes");
+            return Err(ExchangeError::Malformed { method, reason });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(RawResponse {
+        body: body.into(),
+        signature,
+    })
+}
+
+fn check_signature(method: Method, raw: &RawResponse, key: &Key) -> Result<(), ExchangeError> {
+    let distrust = match &raw.signature {
+        None => Distrust::Unsigned,
+        Some(signature) if signature::verify(key, &raw.body, signature) => return Ok(()),
+        Some(_) => Distrust::WrongSignature,
+    };
+    Err(ExchangeError::Untrusted { method, distrust })
+}
+
+fn parse<P: DeserializeOwned>(method: Method, body: &[u8]) -> Result<Response<P>, ExchangeError> {
+    serde_json::from_slice(body).map_err(|error| ExchangeError::Malformed {
+        method,
+        reason: error.to_string(),
+    })
+}
+
+fn transport(method: Method, source: reqwest::Error) -> ExchangeError {
+    // The URL may hold credentials, and is known from the configuration anyway.
+    let source = source.without_url();
+    ExchangeError::Transport {
+        method,
+        failure: http::classify(&source),
+        source,
+    }
+}
+
+/// What an administrator can do about a refusal.
+fn hint(reason: &str) -> &'static str {
+    match reason {
+        "Signature header missing" => {
+            " (the server did not see the signature: PHP-FPM behind a proxy may change the letter case of header names)"
+        }
+        "Invalid agent signature" => {
+            " ([agent] agent-key is not the one the server expects; if this computer is to register anew, let the server \
+             forget it and set agent-key to the registration key)"
+        }
+        "Agent timestamp too old" => {
+            " (this computer's clock is behind, or was ahead before: check the clocks of both sides, or reset this \
+             computer on the server)"
+        }
+        "Client self-registration is disabled" => " (create the computer on the server first)",
+        _ => "",
+    }
+}

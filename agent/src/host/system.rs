@@ -1,3 +1,12 @@
-//! System.
-/// Placeholder.
-pub struct SystemHost;
+//! The real machine: the one place that knows at compile time which system it runs on.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(unix)]
+mod unix;
+
+#[cfg(target_os = "linux")]
+pub use linux::SystemHost;
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("there is no SystemHost for this system yet: add host/system/<system>.rs and export it here");

@@ -1,0 +1,195 @@
+//! The machine that the agent runs on, under Linux.
+
+use super::unix::{command, files, interfaces, procedure, staging};
+use crate::host::{
+    Command, CommandOutput, Host, HostError, Interface, Kernel, Os, Procedure, RegistryKey, RegistryValue,
+    Result, RunningProcedure, Space, Staging, Visibility, WmiRow,
+};
+use rustix::time::{ClockId, clock_gettime};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// This machine.
+#[derive(Debug)]
+pub struct SystemHost {
+    staging_root: PathBuf,
+}
+
+impl SystemHost {
+    /// This machine, with the folder below which packages are staged. It is created when the first package needs it,
+    /// and only the agent's user can enter what is created.
+    pub fn new(staging_root: impl Into<PathBuf>) -> Self {
+        Self {
+            staging_root: staging_root.into(),
+        }
+    }
+}
+
+impl Host for SystemHost {
+    fn os(&self) -> Os {
+        Os::Linux
+    }
+
+    fn hostname(&self) -> Result<String> {
+        Ok(rustix::system::uname().nodename().to_string_lossy().into_owned())
+    }
+
+    fn kernel(&self) -> Result<Kernel> {
+        let uname = rustix::system::uname();
+        Ok(Kernel {
+            release: uname.release().to_string_lossy().into_owned(),
+            machine: uname.machine().to_string_lossy().into_owned(),
+        })
+    }
+
+    fn uptime(&self) -> Result<Duration> {
+        // Unlike the monotonic clock, this one goes on while the machine is suspended.
+        Duration::try_from(clock_gettime(ClockId::Boottime))
+            .map_err(|error| HostError::new("read", "the time since the last start", io::Error::other(error)))
+    }
+
+    fn interfaces(&self) -> Result<Vec<Interface>> {
+        interfaces::list()
+    }
+
+    #[allow(clippy::disallowed_methods)] // the boundary: this is the clock that everybody else asks for
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn fill_random(&self, buffer: &mut [u8]) -> Result<()> {
+        getrandom::fill(buffer).map_err(|error| HostError::new("read", "the random source", error))
+    }
+
+    fn read_file(&self, path: &Path) -> Result<Vec<u8>> {
+        files::read(path)
+    }
+
+    fn read_link(&self, path: &Path) -> Result<PathBuf> {
+        std::fs::read_link(path).map_err(|error| HostError::new("read the link", path.display(), error))
+    }
+
+    fn list_folder(&self, path: &Path) -> Result<Vec<String>> {
+        files::list(path)
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        path.symlink_metadata().is_ok()
+    }
+
+    fn space(&self, mountpoint: &Path) -> Result<Space> {
+        files::space(mountpoint)
+    }
+
+    fn run(&self, command: &Command<'_>) -> Result<CommandOutput> {
+        command::run(command)
+    }
+
+    fn registry_values(&self, key: &RegistryKey) -> Result<BTreeMap<String, RegistryValue>> {
+        Err(HostError::new(
+            "read registry key",
+            key,
+            io::ErrorKind::Unsupported,
+        ))
+    }
+
+    fn registry_subkeys(&self, key: &RegistryKey) -> Result<Vec<String>> {
+        Err(HostError::new(
+            "list registry key",
+            key,
+            io::ErrorKind::Unsupported,
+        ))
+    }
+
+    fn wmi(&self, _namespace: &str, query: &str) -> Result<Vec<WmiRow>> {
+        Err(HostError::new("query WMI", query, io::ErrorKind::Unsupported))
+    }
+
+    fn write_file(&self, path: &Path, content: &[u8], visibility: Visibility) -> Result<()> {
+        files::write(path, content, visibility)
+    }
+
+    fn remove_file(&self, path: &Path) -> Result<()> {
+        files::remove(path)
+    }
+
+    fn create_staging(&self) -> Result<Box<dyn Staging>> {
+        Ok(Box::new(staging::SystemStaging::create(&self.staging_root)?))
+    }
+
+    fn start_procedure(&self, procedure: &Procedure) -> Result<Box<dyn RunningProcedure>> {
+        Ok(Box::new(procedure::SystemProcedure::start(procedure)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host() -> SystemHost {
+        SystemHost::new(std::env::temp_dir())
+    }
+
+    #[test]
+    fn uname_names_this_machine() {
+        assert!(!host().hostname().unwrap().is_empty());
+        let kernel = host().kernel().unwrap();
+        assert!(
+            kernel.release.starts_with(|c: char| c.is_ascii_digit()),
+            "{kernel:?}"
+        );
+        assert_eq!(kernel.machine, std::env::consts::ARCH);
+    }
+
+    #[test]
+    fn uptime_agrees_with_the_kernels_own_file() {
+        let text = std::fs::read_to_string("/proc/uptime").unwrap();
+        let seconds: f64 = text.split_whitespace().next().unwrap().parse().unwrap();
+        let difference = host().uptime().unwrap().as_secs_f64() - seconds;
+        assert!((-0.1..60.0).contains(&difference), "{difference}");
+    }
+
+    #[test]
+    fn random_bytes_differ_between_two_draws() {
+        let (mut a, mut b) = ([0; 32], [0; 32]);
+        host().fill_random(&mut a).unwrap();
+        host().fill_random(&mut b).unwrap();
+        assert_ne!(a, b);
+    }
+
+    #[test]
+    fn questions_about_windows_are_refused() {
+        let error = host()
+            .registry_values(&RegistryKey::machine("SOFTWARE"))
+            .unwrap_err();
+        assert_eq!(error.source.kind(), io::ErrorKind::Unsupported);
+        assert!(
+            host()
+                .registry_subkeys(&RegistryKey::machine("SOFTWARE"))
+                .is_err()
+        );
+        assert!(
+            host()
+                .wmi(r"root\cimv2", "SELECT Name FROM Win32_Processor")
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn a_dangling_link_exists_and_names_its_target() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("../nowhere", &link).unwrap();
+        assert!(host().exists(&link));
+        assert_eq!(host().read_link(&link).unwrap(), Path::new("../nowhere"));
+        assert!(!host().exists(&folder.path().join("other")));
+        assert!(
+            host()
+                .read_link(&folder.path().join("other"))
+                .unwrap_err()
+                .is_not_found()
+        );
+    }
+}

@@ -1,0 +1,8 @@
+//! What Linux and macOS have in common.
+
+pub(super) mod command;
+pub(super) mod files;
+pub(super) mod interfaces;
+pub(super) mod procedure;
+pub(super) mod process_group;
+pub(super) mod staging;

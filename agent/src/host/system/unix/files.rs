@@ -1,0 +1,263 @@
+//! Files: reading with a limit, replacing durably.
+
+use crate::host::{HostError, Result, Space, Visibility};
+use rustix::fs::OFlags;
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+/// Largest file that is read, bytes.
+const READ_LIMIT: u64 = 64 << 20;
+
+/// The content of a regular file. Nothing is concluded from the size that the system names: files in `/proc` have none.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    read_at_most(path, READ_LIMIT).map_err(|error| HostError::new("read", path.display(), error))
+}
+
+fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    // Opening a named pipe without a writer would block for ever otherwise.
+    let non_blocking = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(non_blocking)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let mut content = Vec::new();
+    file.take(limit + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > limit {
+        let reason = format!("larger than {limit} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+    }
+    Ok(content)
+}
+
+/// The names in a folder, sorted.
+pub(crate) fn list(path: &Path) -> Result<Vec<String>> {
+    let names = std::fs::read_dir(path).and_then(|entries| {
+        entries
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect()
+    });
+    let mut names: Vec<String> = names.map_err(|error| HostError::new("list", path.display(), error))?;
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Space on the file system that is mounted there.
+pub(crate) fn space(mountpoint: &Path) -> Result<Space> {
+    let status = rustix::fs::statvfs(mountpoint)
+        .map_err(|error| HostError::new("measure", mountpoint.display(), error))?;
+    let used = status.f_blocks.saturating_sub(status.f_bfree);
+    Ok(Space {
+        used: used.saturating_mul(status.f_frsize),
+        available: status.f_bavail.saturating_mul(status.f_frsize),
+    })
+}
+
+/// Replaces a file so that the path holds the old or the new content at every moment, power loss included.
+pub(crate) fn write(path: &Path, content: &[u8], visibility: Visibility) -> Result<()> {
+    replace(path, content, visibility).map_err(|error| HostError::new("write", path.display(), error))
+}
+
+fn replace(path: &Path, content: &[u8], visibility: Visibility) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return Err(io::ErrorKind::IsADirectory.into()),
+    };
+    create_folders(folder)?;
+    // Mode 0600 from the start, and removed again on drop unless it was renamed.
+    let mut file = tempfile::Builder::new()
+        .prefix(".oco-agent-")
+        .suffix(".tmp")
+        .tempfile_in(folder)?;
+    let mode = match visibility {
+        Visibility::Private => 0o600,
+        Visibility::Public => 0o644,
+    };
+    file.as_file().set_permissions(Permissions::from_mode(mode))?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    sync_folder(folder)
+}
+
+/// Creates the folders on the way, each of them durably.
+fn create_folders(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        create_folders(parent)?;
+    }
+    match DirBuilder::new().create(folder) {
+        // Somebody else was faster; if that is not a folder, the next step says so.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        created => created,
+    }?;
+    folder
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .map_or(Ok(()), sync_folder)
+}
+
+/// A rename is durable only once its folder is.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Removes a file, durably; one that is not there is no error.
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(HostError::new("remove", path.display(), error)),
+        Ok(()) => path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .map_or(Ok(()), |folder| {
+                sync_folder(folder).map_err(|error| HostError::new("sync", folder.display(), error))
+            }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn files_without_a_size_are_read_whole() {
+        let status = read(Path::new("/proc/self/status")).unwrap();
+        assert!(status.starts_with(b"Name:"));
+    }
+
+    #[test]
+    fn too_large_a_file_is_refused_and_one_of_just_that_size_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, b"0123456789").unwrap();
+        assert_eq!(read_at_most(&path, 10).unwrap(), b"0123456789");
+        assert_eq!(
+            read_at_most(&path, 9).unwrap_err().kind(),
+            io::ErrorKind::FileTooLarge
+        );
+        // Sparse: it takes no room.
+        File::create(&path).unwrap().set_len(READ_LIMIT + 1).unwrap();
+        assert!(read(&path).unwrap_err().to_string().contains("cannot read"));
+    }
+
+    #[test]
+    fn a_named_pipe_or_a_folder_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+        assert_eq!(
+            read(&pipe).unwrap_err().source.kind(),
+            io::ErrorKind::InvalidInput
+        );
+        assert!(read(folder.path()).is_err());
+        assert!(read(&folder.path().join("missing")).unwrap_err().is_not_found());
+    }
+
+    #[test]
+    fn a_written_file_has_its_mode_and_leaves_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/file");
+        write(&path, b"secret", Visibility::Private).unwrap();
+        assert_eq!(
+            (std::fs::read(&path).unwrap().as_slice(), mode(&path)),
+            (&b"secret"[..], 0o600)
+        );
+        write(&path, b"", Visibility::Public).unwrap();
+        assert_eq!(
+            (std::fs::read(&path).unwrap().as_slice(), mode(&path)),
+            (&b""[..], 0o644)
+        );
+        assert_eq!(list(path.parent().unwrap()).unwrap(), ["file"]);
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_the_folder_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("taken");
+        std::fs::create_dir_all(path.join("occupied")).unwrap();
+        assert!(write(&path, b"new", Visibility::Private).is_err());
+        assert_eq!(list(folder.path()).unwrap(), ["taken"]);
+        std::fs::write(folder.path().join("plain"), b"x").unwrap();
+        assert!(write(&folder.path().join("plain/file"), b"new", Visibility::Private).is_err());
+        assert_eq!(list(folder.path()).unwrap(), ["plain", "taken"]);
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_and_keeps_the_old_content() {
+        // Too large for the limit of this process stands in for a full disk: the write itself fails half-way.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        write(&path, b"old", Visibility::Private).unwrap();
+        let script = "trap '' XFSZ; ulimit -f 1; exec \"$0\" --exact --ignored --nocapture \"$1\"";
+        let status = std::process::Command::new("sh")
+            .args(["-c", script])
+            .arg(std::env::current_exe().unwrap())
+            .arg("host::system::unix::files::tests::child_writes_more_than_it_may")
+            .env("OCO_TEST_PATH", &path)
+            .stdout(std::process::Stdio::null())
+            .status()
+            .unwrap();
+        assert!(status.success());
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(list(folder.path()).unwrap(), ["state"]);
+    }
+
+    #[test]
+    #[ignore = "runs as a child of a_full_disk_is_an_error_and_keeps_the_old_content"]
+    fn child_writes_more_than_it_may() {
+        let Ok(path) = std::env::var("OCO_TEST_PATH") else {
+            return;
+        };
+        assert!(write(Path::new(&path), &[7; 1 << 20], Visibility::Private).is_err());
+    }
+
+    #[test]
+    fn removing_what_is_not_there_is_no_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, b"x").unwrap();
+        remove(&path).unwrap();
+        remove(&path).unwrap();
+        assert!(!path.exists());
+        assert!(remove(folder.path()).is_err());
+    }
+
+    #[test]
+    fn names_are_listed_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b", "ä", "a", ".hidden"] {
+            std::fs::write(folder.path().join(name), b"").unwrap();
+        }
+        assert_eq!(list(folder.path()).unwrap(), [".hidden", "a", "b", "ä"]);
+        assert!(list(&folder.path().join("missing")).unwrap_err().is_not_found());
+    }
+
+    #[test]
+    fn the_root_file_system_has_space() {
+        let space = space(Path::new("/")).unwrap();
+        assert!(
+            space.used > 0 && space.used + space.available > 1 << 20,
+            "{space:?}"
+        );
+    }
+}

@@ -8,5 +8,9 @@ mod unix;
 #[cfg(target_os = "linux")]
 pub use linux::SystemHost;
 
+/// The system this program was built for.
+#[cfg(target_os = "linux")]
+pub const OS: super::Os = super::Os::Linux;
+
 #[cfg(not(target_os = "linux"))]
 compile_error!("there is no SystemHost for this system yet: add host/system/<system>.rs and export it here");

@@ -1,1 +1,10 @@
-//! Lib.
+//! A fleet of virtual OCO agents: each is the production agent's own code over a simulated host.
+//!
+//! The way of the data: `scenario -> fleet -> run -> event -> stats -> progress | report`.
+
+pub mod draw;
+pub mod duration;
+pub mod event;
+pub mod pace;
+pub mod scenario;
+pub mod stats;

@@ -1,0 +1,179 @@
+//! Values of a scenario that carry their own limits, so that an error names the line and what would be accepted.
+
+use crate::duration::Span;
+use oco_protocol::rpc::Method;
+use serde::{Deserialize, Deserializer, de};
+use std::fmt;
+
+/// An integer type with limits: wrong values are refused with the accepted range.
+macro_rules! limited {
+    ($(#[$doc:meta])* $name:ident, $type:ty, $low:literal, $high:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub struct $name(pub $type);
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let number = deserializer.deserialize_i64(Whole { low: $low, high: $high })?;
+                <$type>::try_from(number).map(Self).map_err(de::Error::custom)
+            }
+        }
+    };
+}
+
+limited!(
+    /// Number of agents.
+    FleetSize, u32, 1, 10000000
+);
+limited!(
+    /// Number of check-ins at once.
+    InFlight, u32, 1, 100000
+);
+limited!(
+    /// Number of loopback addresses.
+    SourceAddresses, u32, 1, 250
+);
+limited!(
+    /// Size of a package's file, KiB.
+    PackageSize, u32, 0, 65536
+);
+
+#[allow(clippy::derivable_impls)] // the macro's types have no default as such
+impl Default for PackageSize {
+    fn default() -> Self {
+        Self(0)
+    }
+}
+
+/// Reads a whole number within limits.
+struct Whole {
+    low: i64,
+    high: i64,
+}
+
+impl de::Visitor<'_> for Whole {
+    type Value = i64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a whole number from {} to {}", self.low, self.high)
+    }
+
+    fn visit_i64<E: de::Error>(self, v: i64) -> Result<i64, E> {
+        if (self.low..=self.high).contains(&v) {
+            Ok(v)
+        } else {
+            Err(E::invalid_value(de::Unexpected::Signed(v), &self))
+        }
+    }
+}
+
+/// A share: 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default)]
+pub struct Share(pub f64);
+
+impl<'de> Deserialize<'de> for Share {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Share;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a share from 0 to 1")
+            }
+
+            fn visit_f64<E: de::Error>(self, v: f64) -> Result<Share, E> {
+                if (0.0..=1.0).contains(&v) {
+                    Ok(Share(v))
+                } else {
+                    Err(E::invalid_value(de::Unexpected::Float(v), &self))
+                }
+            }
+
+            #[allow(clippy::cast_precision_loss)] // beyond the limits long before precision matters
+            fn visit_i64<E: de::Error>(self, v: i64) -> Result<Share, E> {
+                self.visit_f64(v as f64)
+            }
+        }
+        deserializer.deserialize_f64(Visitor)
+    }
+}
+
+/// Time between two check-ins: never 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Span")]
+pub struct Interval(pub Span);
+
+impl TryFrom<Span> for Interval {
+    type Error = String;
+
+    fn try_from(span: Span) -> Result<Self, String> {
+        if span.as_millis() == 0 {
+            return Err("interval 0: expected a duration above 0, such as \"60s\"".to_owned());
+        }
+        Ok(Self(span))
+    }
+}
+
+/// A list with at least one member.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Vec<T>")]
+pub struct NonEmpty<T>(pub Vec<T>);
+
+impl<T> TryFrom<Vec<T>> for NonEmpty<T> {
+    type Error = &'static str;
+
+    fn try_from(list: Vec<T>) -> Result<Self, Self::Error> {
+        if list.is_empty() {
+            return Err("empty list: expected at least one member");
+        }
+        Ok(Self(list))
+    }
+}
+
+/// When the administrator acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "SpanOrText")]
+pub enum Moment {
+    /// So long after the start of the run.
+    After(Span),
+    /// As soon as every agent is registered.
+    AllRegistered,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum SpanOrText {
+    Seconds(i64),
+    Text(String),
+}
+
+impl TryFrom<SpanOrText> for Moment {
+    type Error = String;
+
+    fn try_from(value: SpanOrText) -> Result<Self, String> {
+        let text = match value {
+            SpanOrText::Text(text) if text == "all-registered" => return Ok(Self::AllRegistered),
+            SpanOrText::Text(text) => text,
+            SpanOrText::Seconds(seconds) => seconds.to_string(),
+        };
+        text.parse().map(Self::After).map_err(|_| {
+            format!("{text:?} is not a moment: expected \"all-registered\" or a duration such as \"30s\"")
+        })
+    }
+}
+
+/// A method whose 99th percentile has a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Percentile(pub Method);
+
+impl TryFrom<String> for Percentile {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        Method::from_name(&name).map(Self).ok_or_else(|| {
+            let known: Vec<_> = Method::ALL.iter().map(|method| method.as_str()).collect();
+            format!("{name:?} is not a method: expected one of {}", known.join(", "))
+        })
+    }
+}

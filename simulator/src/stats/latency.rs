@@ -43,11 +43,8 @@ impl Latency {
 
     /// Adds one; what is longer than an hour counts as an hour.
     pub fn record(&mut self, latency: Duration) {
-        self.0.saturating_record(
-            u64::try_from(latency.as_micros())
-                .unwrap_or(LONGEST_MICROS)
-                .max(1),
-        );
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(LONGEST_MICROS);
+        self.0.saturating_record(micros.clamp(1, LONGEST_MICROS));
     }
 
     /// How many there are.

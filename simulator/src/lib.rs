@@ -5,6 +5,8 @@
 pub mod draw;
 pub mod duration;
 pub mod event;
+pub mod generate;
 pub mod pace;
 pub mod scenario;
+pub mod simulated_host;
 pub mod stats;

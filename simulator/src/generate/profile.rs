@@ -1,0 +1,454 @@
+//! A machine's profile: hardware, release and defects that fit together, drawn once for each host that is built.
+
+use super::hardware::{ARM_MODELS, Firmware, Form, MAC_MODELS, Model, PC_MODELS, Serial};
+use super::{Draw, Machine, Topic, release};
+use oco_agent::host::{Kernel, Os};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The operating system's release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// A Linux distribution.
+    Linux(&'static release::Linux),
+    /// macOS.
+    MacOs(&'static release::MacOs),
+    /// Windows.
+    Windows(&'static release::Windows),
+}
+
+/// Where the people at a machine are from.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Language {
+    /// How common it is.
+    pub weight: u32,
+    /// As macOS writes it.
+    pub locale: &'static str,
+    /// As Windows writes it.
+    pub lcid: &'static str,
+}
+
+/// What is wrong with a machine, or unusual about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "independent defects")]
+pub struct Defects {
+    /// No DMI tables: ARM boards, containers, some virtual machines.
+    pub no_dmi: bool,
+    /// What only root may read cannot be read.
+    pub unprivileged: bool,
+    /// WMI doesn't answer at all.
+    pub broken_wmi: bool,
+    /// No BitLocker, so no WMI namespace for it.
+    pub no_bitlocker: bool,
+    /// `bcdedit` fails.
+    pub no_bcdedit: bool,
+    /// No `HostName` is set (macOS).
+    pub no_host_name: bool,
+    /// A local account's name is in a legacy encoding (Linux).
+    pub legacy_encoding: bool,
+}
+
+/// What a machine is. Cheap to draw and to copy: strings are made when somebody asks for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Profile {
+    /// Whose profile it is.
+    pub machine: Machine,
+    /// Hardware model.
+    pub model: &'static Model,
+    /// Processor.
+    pub cpu: &'static str,
+    /// Processors, each in a socket.
+    pub sockets: u8,
+    /// Memory that the system sees, bytes.
+    pub ram: u64,
+    /// Display adapter.
+    pub gpu: Option<&'static str>,
+    /// Operating system.
+    pub release: Release,
+    /// Language.
+    pub language: &'static Language,
+    /// DNS domain, also the directory's; none: a workgroup.
+    pub domain: Option<&'static str>,
+    /// Booted by UEFI.
+    pub uefi: bool,
+    /// Secure Boot; none: the firmware doesn't know it.
+    pub secure_boot: Option<bool>,
+    /// Windows is activated.
+    pub activated: bool,
+    /// The system volume is encrypted.
+    pub encrypted: bool,
+    /// Seconds between two restarts.
+    restart_every: u64,
+    /// Seconds by which restarts are shifted.
+    restart_phase: u64,
+    /// What is wrong with it.
+    pub defects: Defects,
+}
+
+static LANGUAGES: &[Language] = &[
+    Language {
+        weight: 40,
+        locale: "de_DE",
+        lcid: "0407",
+    },
+    Language {
+        weight: 20,
+        locale: "en_US",
+        lcid: "0409",
+    },
+    Language {
+        weight: 8,
+        locale: "en_GB",
+        lcid: "0809",
+    },
+    Language {
+        weight: 8,
+        locale: "fr_FR",
+        lcid: "040c",
+    },
+    Language {
+        weight: 5,
+        locale: "it_IT",
+        lcid: "0410",
+    },
+    Language {
+        weight: 4,
+        locale: "pt_BR",
+        lcid: "0416",
+    },
+    Language {
+        weight: 4,
+        locale: "tr_TR",
+        lcid: "041f",
+    },
+    Language {
+        weight: 3,
+        locale: "ja_JP",
+        lcid: "0411",
+    },
+    Language {
+        weight: 3,
+        locale: "zh_CN",
+        lcid: "0804",
+    },
+    Language {
+        weight: 2,
+        locale: "ar_SA",
+        lcid: "0401",
+    },
+];
+
+const DOMAINS: [Option<&str>; 4] = [
+    Some("corp.example"),
+    Some("ad.example.org"),
+    Some("lan.example.net"),
+    None,
+];
+
+const DAY: u64 = 24 * 3600;
+const MIB: u64 = 1 << 20;
+
+impl Profile {
+    /// The profile of `machine`.
+    pub fn draw(machine: Machine) -> Self {
+        let mut draw = Draw::new(machine, Topic::Profile, 0);
+        let (release, model) = match machine.os {
+            Os::Linux => linux(&mut draw),
+            Os::MacOs => macos(&mut draw),
+            Os::Windows => windows(&mut draw),
+        };
+        let cpu = draw.pick_or(model.cpus, "");
+        let sockets = 1 + u8::try_from(draw.below(u32::from(model.sockets))).unwrap_or(0);
+        let ram = ram(
+            machine.os,
+            u64::from(draw.pick_or(model.ram_mib, 1024)) * MIB,
+            &mut draw,
+        );
+        let gpu = (!model.gpus.is_empty()).then(|| draw.pick_or(model.gpus, ""));
+        let language = draw
+            .weighted(LANGUAGES, |language| language.weight)
+            .unwrap_or(&LANGUAGES[0]);
+        let uefi =
+            model.form != Form::Board && draw.permille(if model.form == Form::Virtual { 400 } else { 900 });
+        Self {
+            machine,
+            model,
+            cpu,
+            sockets,
+            ram,
+            gpu,
+            release,
+            language,
+            domain: draw.pick(&DOMAINS),
+            uefi,
+            secure_boot: (uefi && draw.permille(950)).then(|| draw.permille(700)),
+            activated: draw.permille(930),
+            encrypted: draw.permille(if model.form == Form::Laptop { 700 } else { 150 }),
+            restart_every: draw.between(DAY, 45 * DAY),
+            restart_phase: draw.between(0, 45 * DAY),
+            defects: defects(model, &release, &mut draw),
+        }
+    }
+
+    /// Seconds since 1970 on this machine's clock.
+    pub(super) fn seconds(now: SystemTime) -> u64 {
+        now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    }
+
+    /// Time since the last restart; machines are restarted regularly, each in its own rhythm.
+    pub fn uptime(&self, now: SystemTime) -> Duration {
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seconds = (since.as_secs() + self.restart_phase) % self.restart_every;
+        Duration::new(seconds, since.subsec_nanos())
+    }
+
+    /// What `uname` says.
+    pub fn kernel(&self) -> Kernel {
+        let machine = self.architecture().to_owned();
+        let release = match self.release {
+            Release::Linux(linux) if linux.kernel_has_arch => {
+                let architecture = match (linux.id, self.is_arm()) {
+                    ("debian", true) => "arm64",
+                    ("debian", false) => "amd64",
+                    (_, true) => "aarch64",
+                    (_, false) => "x86_64",
+                };
+                format!("{}{architecture}", linux.kernel)
+            }
+            Release::Linux(linux) => linux.kernel.to_owned(),
+            Release::MacOs(macos) => macos.kernel.to_owned(),
+            Release::Windows(windows) => windows.version(),
+        };
+        Kernel { release, machine }
+    }
+
+    /// The machine's architecture as its system spells it.
+    pub fn architecture(&self) -> &'static str {
+        match (self.machine.os, self.is_arm()) {
+            (Os::Linux, true) => "aarch64",
+            (Os::MacOs, true) => "arm64",
+            (Os::Linux | Os::MacOs, false) => "x86_64",
+            (Os::Windows, _) => "AMD64",
+        }
+    }
+
+    /// Whether its processor is an ARM.
+    pub fn is_arm(&self) -> bool {
+        self.cpu.starts_with("0x41") || self.cpu.starts_with("Apple")
+    }
+
+    /// The serial number that its vendor gave it. Artefacts that carry it: DMI (Linux), ioreg (macOS), Win32_BIOS.
+    pub fn serial(&self) -> String {
+        let mut draw = Draw::new(self.machine, Topic::Identity, 0);
+        let mut serial = String::with_capacity(24);
+        match self.model.serial {
+            Serial::Code(prefix, length) => {
+                serial.push_str(prefix);
+                // No letters that could be mistaken for digits.
+                draw.text(b"0123456789ABCDEFGHJKLMNPQRSTVWXYZ", length, &mut serial);
+            }
+            Serial::Groups => {
+                for group in 0..7 {
+                    serial.push_str(if group > 0 { "-" } else { "" });
+                    draw.text(b"0123456789", if group == 6 { 2 } else { 4 }, &mut serial);
+                }
+            }
+            Serial::VmWare => {
+                serial.push_str("VMware-");
+                for (place, byte) in self.uuid_bytes().into_iter().enumerate() {
+                    serial.push_str(["", " ", "-"][if place == 8 { 2 } else { usize::from(place > 0) }]);
+                    serial.push_str(&format!("{byte:02x}"));
+                }
+            }
+            Serial::Same(same) => serial.push_str(same),
+        }
+        serial
+    }
+
+    /// The firmware's version.
+    pub fn firmware(&self) -> String {
+        let mut draw = Draw::new(self.machine, Topic::Identity, 1);
+        match self.model.firmware {
+            Firmware::Dotted => format!("1.{}.{}", draw.below(30), draw.below(5)),
+            Firmware::Coded(prefix) => format!("{prefix}{}W (1.{:02} )", draw.below(10), draw.between(5, 60)),
+            Firmware::Ver(prefix) => format!("{prefix} Ver. 01.{:02}.00", draw.between(1, 30)),
+            Firmware::Same(same) => same.to_owned(),
+        }
+    }
+
+    /// The machine's UUID in lower case; no two machines of a fleet have the same.
+    pub fn uuid(&self) -> String {
+        format_uuid(self.uuid_bytes())
+    }
+
+    fn uuid_bytes(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        Draw::new(self.machine, Topic::Identity, 2).fill(&mut bytes);
+        // An odd factor maps 48-bit indices one to one, so the node part alone is unique.
+        let node = self
+            .machine
+            .index
+            .wrapping_mul(0x9E37_79B9_7F4B)
+            .wrapping_add(self.machine.seed);
+        bytes[10..].copy_from_slice(&node.to_be_bytes()[2..]);
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        bytes
+    }
+}
+
+/// A UUID in its usual form, lower case.
+pub(super) fn format_uuid(bytes: [u8; 16]) -> String {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(36);
+    for (place, byte) in bytes.into_iter().enumerate() {
+        if matches!(place, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        text.push(char::from(HEX[usize::from(byte >> 4)]));
+        text.push(char::from(HEX[usize::from(byte & 15)]));
+    }
+    text
+}
+
+fn linux(draw: &mut Draw) -> (Release, &'static Model) {
+    let models = if draw.permille(80) { ARM_MODELS } else { PC_MODELS };
+    let release = draw
+        .weighted(release::LINUX, |release| release.weight)
+        .unwrap_or(&release::LINUX[0]);
+    (
+        Release::Linux(release),
+        draw.weighted(models, |model| model.weight)
+            .unwrap_or(&PC_MODELS[0]),
+    )
+}
+
+fn macos(draw: &mut Draw) -> (Release, &'static Model) {
+    let model = draw
+        .weighted(MAC_MODELS, |model| model.weight)
+        .unwrap_or(&MAC_MODELS[0]);
+    // No Mac runs a system that is older than itself.
+    let oldest = match model.name {
+        "Mac15,6" => 3,
+        "Mac14,7" => 1,
+        _ => 0,
+    };
+    let releases = &release::MACOS[oldest..];
+    (
+        Release::MacOs(
+            draw.weighted(releases, |release| release.weight)
+                .unwrap_or(&release::MACOS[0]),
+        ),
+        model,
+    )
+}
+
+fn windows(draw: &mut Draw) -> (Release, &'static Model) {
+    let release = draw
+        .weighted(release::WINDOWS, |release| release.weight)
+        .unwrap_or(&release::WINDOWS[0]);
+    let weight = |model: &Model| match (release.is_server(), model.form) {
+        (true, Form::Laptop | Form::Desktop) => 0,
+        (false, Form::Server) => 0,
+        (false, Form::Virtual) => model.weight / 3,
+        _ => model.weight,
+    };
+    (
+        Release::Windows(release),
+        draw.weighted(PC_MODELS, weight).unwrap_or(&PC_MODELS[0]),
+    )
+}
+
+/// The memory that a system sees of what is built in: firmware and graphics take their part, but not on a Mac.
+fn ram(os: Os, built_in: u64, draw: &mut Draw) -> u64 {
+    let reserved = draw.between(30 * 256, 600 * 256) * 4096;
+    match os {
+        Os::MacOs => built_in,
+        Os::Linux | Os::Windows => built_in - reserved.min(built_in / 4),
+    }
+}
+
+fn defects(model: &Model, release: &Release, draw: &mut Draw) -> Defects {
+    let no_bitlocker = draw.permille(50);
+    let has_no_bitlocker = match release {
+        Release::Windows(windows) => windows.is_server() || windows.edition == "Core",
+        _ => false,
+    };
+    Defects {
+        no_dmi: draw.permille(30) || model.form == Form::Board,
+        unprivileged: draw.permille(20),
+        broken_wmi: draw.permille(10),
+        no_bitlocker: no_bitlocker || has_no_bitlocker,
+        no_bcdedit: draw.permille(30),
+        no_host_name: draw.permille(400),
+        legacy_encoding: draw.permille(20),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn profile(os: Os, index: u64) -> Profile {
+        Profile::draw(Machine { seed: 42, index, os })
+    }
+
+    #[test]
+    fn uuids_and_host_names_are_unique_by_index() {
+        for os in Os::ALL {
+            let uuids: BTreeSet<String> = (0..5000).map(|index| profile(os, index).uuid()).collect();
+            assert_eq!(uuids.len(), 5000);
+            let names: BTreeSet<String> = (0..5000)
+                .map(|index| profile(os, index).hostname().to_lowercase())
+                .collect();
+            assert_eq!(names.len(), 5000, "{os}");
+        }
+    }
+
+    #[test]
+    fn every_model_and_release_occurs_in_a_fleet() {
+        let profiles = || {
+            Os::ALL
+                .into_iter()
+                .flat_map(|os| (0..3000).map(move |index| profile(os, index)))
+        };
+        let models: BTreeSet<&str> = profiles().map(|profile| profile.model.name).collect();
+        for model in PC_MODELS.iter().chain(ARM_MODELS).chain(MAC_MODELS) {
+            assert!(models.contains(model.name), "{}", model.name);
+        }
+        let releases: BTreeSet<String> = profiles()
+            .map(|profile| format!("{:?}", profile.release))
+            .collect();
+        assert_eq!(
+            releases.len(),
+            release::LINUX.len() + release::MACOS.len() + release::WINDOWS.len()
+        );
+    }
+
+    #[test]
+    fn uptime_grows_with_the_clock_until_the_next_restart() {
+        let profile = profile(Os::Linux, 3);
+        let at = |seconds| profile.uptime(UNIX_EPOCH + Duration::from_secs(seconds));
+        let boot = 1_800_000_000 - at(1_800_000_000).as_secs();
+        assert_eq!(at(boot), Duration::ZERO);
+        assert_eq!(at(boot + 3600), Duration::from_secs(3600));
+    }
+
+    #[test]
+    fn servers_run_windows_server_and_laptops_do_not() {
+        for index in 0..500 {
+            let profile = profile(Os::Windows, index);
+            let Release::Windows(release) = profile.release else {
+                panic!("{profile:?}")
+            };
+            assert!(
+                !(release.is_server() && profile.model.form == Form::Laptop),
+                "{profile:?}"
+            );
+            assert!(
+                release.is_server() || profile.model.form != Form::Server,
+                "{profile:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! A virtual machine: answers everything the agent asks with artefacts generated from seed and index.
+//!
+//! Building one costs a few draws; each artefact is generated when it is asked for, from a random stream of its own, so
+//! that neither the order of questions nor their number changes an answer. What the agent writes lives in a
+//! [`VirtualState`], which outlives the host: an idle agent is its state and nothing else.
+
+mod clock;
+mod config_file;
+mod key_text;
+mod procedure;
+mod staging;
+mod state;
+
+pub use clock::VirtualClock;
+pub use config_file::InvalidSetting;
+pub use procedure::{Plan, ProcedureBehaviour};
+pub use state::{SharedSettings, VirtualState};
+
+use crate::generate::{Draw, Profile, Topic, linux, macos, windows};
+use oco_agent::config::Paths;
+use oco_agent::host::{
+    Command, CommandOutput, Host, HostError, Interface, Kernel, Os, Procedure, RegistryKey, RegistryValue,
+    Result, RunningProcedure, Space, Staging, Visibility, WmiRow,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What all machines of one system in a fleet have in common.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// Where the agent keeps its files.
+    pub paths: Paths,
+    /// How jobs turn out.
+    pub procedures: ProcedureBehaviour,
+    /// Most bytes of a package, and of what is in it.
+    pub staging_limit: u64,
+}
+
+impl Surroundings {
+    /// Those of an installed agent on `os`.
+    pub fn installed(os: Os) -> Self {
+        let program_folder = match os {
+            Os::Linux => "/usr/bin",
+            Os::MacOs => "/opt/oco-agent",
+            Os::Windows => r"C:\Program Files\OCO Agent",
+        };
+        Self {
+            paths: Paths::installed(os, Path::new(program_folder)),
+            procedures: ProcedureBehaviour::default(),
+            staging_limit: 256 << 20,
+        }
+    }
+}
+
+/// A virtual machine.
+#[derive(Debug)]
+pub struct SimulatedHost {
+    profile: Profile,
+    surroundings: Arc<Surroundings>,
+    clock: VirtualClock,
+    state: Mutex<VirtualState>,
+    live_stagings: staging::LiveFolders,
+    random_calls: AtomicU64,
+}
+
+impl SimulatedHost {
+    /// The machine `profile` with what its agent wrote so far.
+    pub fn new(
+        profile: Profile,
+        surroundings: Arc<Surroundings>,
+        state: VirtualState,
+        clock: VirtualClock,
+    ) -> Self {
+        Self {
+            profile,
+            surroundings,
+            clock,
+            state: Mutex::new(state),
+            live_stagings: Arc::default(),
+            random_calls: AtomicU64::new(0),
+        }
+    }
+
+    /// What the agent wrote, to be kept until its next check-in.
+    pub fn into_state(self) -> VirtualState {
+        self.state.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A copy of what the agent wrote, while others still hold this host.
+    pub fn state(&self) -> VirtualState {
+        staging::lock(&self.state).clone()
+    }
+
+    /// What the machine is.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    fn paths(&self) -> &Paths {
+        &self.surroundings.paths
+    }
+
+    fn random(&self) -> Draw {
+        // The time makes the draws of two check-ins differ, the count those of one check-in.
+        let since = self.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let call = self.random_calls.fetch_add(1, Ordering::Relaxed);
+        let nanoseconds = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+        Draw::new(
+            self.profile.machine,
+            Topic::Random,
+            nanoseconds.wrapping_add(call << 40),
+        )
+    }
+
+    fn generated_file(&self, path: &str) -> io::Result<Vec<u8>> {
+        match self.os() {
+            Os::Linux => linux::read_file(&self.profile, path, self.now()),
+            Os::MacOs => macos::read_file(&self.profile, path, self.now()),
+            Os::Windows => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn generated_folder(&self, path: &str) -> io::Result<Vec<String>> {
+        match self.os() {
+            Os::Linux => linux::list_folder(&self.profile, path),
+            Os::MacOs => macos::list_folder(&self.profile, path, self.now()),
+            Os::Windows => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+impl Host for SimulatedHost {
+    fn os(&self) -> Os {
+        self.profile.machine.os
+    }
+
+    fn hostname(&self) -> Result<String> {
+        Ok(self.profile.hostname())
+    }
+
+    fn kernel(&self) -> Result<Kernel> {
+        Ok(self.profile.kernel())
+    }
+
+    fn uptime(&self) -> Result<Duration> {
+        Ok(self.profile.uptime(self.now()))
+    }
+
+    fn interfaces(&self) -> Result<Vec<Interface>> {
+        Ok(self.profile.interfaces(self.now()))
+    }
+
+    fn now(&self) -> SystemTime {
+        self.clock.now()
+    }
+
+    fn fill_random(&self, buffer: &mut [u8]) -> Result<()> {
+        self.random().fill(buffer);
+        Ok(())
+    }
+
+    fn read_file(&self, path: &Path) -> Result<Vec<u8>> {
+        let written = staging::lock(&self.state).read(self.paths(), path);
+        match written {
+            Some(Some(content)) => Ok(content),
+            Some(None) => Err(HostError::not_found("read", path.display())),
+            None => text(path)
+                .and_then(|text| self.generated_file(text))
+                .map_err(|source| HostError::new("read", path.display(), source)),
+        }
+    }
+
+    fn read_link(&self, path: &Path) -> Result<PathBuf> {
+        let target = text(path).and_then(|path| match self.os() {
+            Os::Linux => linux::read_link(&self.profile, path),
+            Os::MacOs | Os::Windows => Err(io::ErrorKind::NotFound.into()),
+        });
+        target
+            .map(PathBuf::from)
+            .map_err(|source| HostError::new("read the link", path.display(), source))
+    }
+
+    fn list_folder(&self, path: &Path) -> Result<Vec<String>> {
+        let generated = text(path).and_then(|path| self.generated_folder(path));
+        let state = staging::lock(&self.state);
+        let mut written = state.names_below(self.paths(), path).peekable();
+        if written.peek().is_none() {
+            return generated.map_err(|source| HostError::new("list", path.display(), source));
+        }
+        let mut names: BTreeSet<String> = generated.unwrap_or_default().into_iter().collect();
+        for (name, present) in written {
+            if present {
+                names.insert(name.to_owned());
+            } else {
+                names.remove(name);
+            }
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        let written = staging::lock(&self.state).read(self.paths(), path);
+        if let Some(content) = written {
+            return content.is_some();
+        }
+        let Ok(text) = text(path) else { return false };
+        let there = |outcome: io::Result<()>| !matches!(outcome, Err(error) if error.kind() == io::ErrorKind::NotFound);
+        // A file that may not be read is there all the same.
+        there(self.generated_file(text).map(drop)) || there(self.generated_folder(text).map(drop))
+    }
+
+    fn space(&self, mountpoint: &Path) -> Result<Space> {
+        text(mountpoint)
+            .and_then(|mountpoint| self.profile.space(mountpoint, self.now()))
+            .map_err(|source| HostError::new("measure the space on", mountpoint.display(), source))
+    }
+
+    fn run(&self, command: &Command<'_>) -> Result<CommandOutput> {
+        let output = match self.os() {
+            Os::Linux => Err(io::ErrorKind::NotFound.into()),
+            Os::MacOs => macos::run(&self.profile, command.program, command.args, self.now()),
+            Os::Windows => windows::run(&self.profile, command.program, command.args),
+        };
+        output.map_err(|source| HostError::new("run", command, source))
+    }
+
+    fn registry_values(&self, key: &RegistryKey) -> Result<BTreeMap<String, RegistryValue>> {
+        self.windows_only()
+            .and_then(|()| windows::registry_values(&self.profile, key, self.now()))
+            .map_err(|source| HostError::new("read the values of", key, source))
+    }
+
+    fn registry_subkeys(&self, key: &RegistryKey) -> Result<Vec<String>> {
+        self.windows_only()
+            .and_then(|()| windows::registry_subkeys(&self.profile, key))
+            .map_err(|source| HostError::new("list the keys below", key, source))
+    }
+
+    fn wmi(&self, namespace: &str, query: &str) -> Result<Vec<WmiRow>> {
+        self.windows_only()
+            .and_then(|()| windows::wmi(&self.profile, namespace, query, self.now()))
+            .map_err(|source| HostError::new("query", format!("{namespace}: {query}"), source))
+    }
+
+    fn write_file(&self, path: &Path, content: &[u8], _visibility: Visibility) -> Result<()> {
+        staging::lock(&self.state).write(self.paths(), path, content);
+        Ok(())
+    }
+
+    fn remove_file(&self, path: &Path) -> Result<()> {
+        if self.exists(path) {
+            staging::lock(&self.state).remove(self.paths(), path);
+        }
+        Ok(())
+    }
+
+    fn create_staging(&self) -> Result<Box<dyn Staging>> {
+        let name = format!("{:016x}", self.random().next_u64());
+        let folder = join(self.os(), &self.paths().staging, &name);
+        let live = Arc::clone(&self.live_stagings);
+        Ok(Box::new(staging::SimulatedStaging::create(
+            folder,
+            live,
+            self.surroundings.staging_limit,
+        )))
+    }
+
+    fn start_procedure(&self, procedure: &Procedure) -> Result<Box<dyn RunningProcedure>> {
+        if let Some(folder) = &procedure.folder
+            && !staging::lock(&self.live_stagings).contains(folder)
+        {
+            return Err(HostError::not_found("start a procedure in", folder.display()));
+        }
+        let plan = self
+            .surroundings
+            .procedures
+            .plan(self.profile.machine, &procedure.command);
+        Ok(Box::new(procedure::SimulatedProcedure::start(
+            plan,
+            &procedure.command,
+        )))
+    }
+}
+
+impl SimulatedHost {
+    /// Registry and WMI questions make no sense elsewhere.
+    fn windows_only(&self) -> io::Result<()> {
+        if self.os() == Os::Windows {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+}
+
+/// Paths of virtual machines are text.
+fn text(path: &Path) -> io::Result<&str> {
+    path.to_str().ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// Folder and name of a path in either system's notation: the simulator's own system doesn't matter.
+fn split_path(path: &Path) -> Option<(&str, &str)> {
+    let path = path.to_str()?;
+    let end = path.rfind(['/', '\\'])?;
+    Some((if end == 0 { "/" } else { &path[..end] }, &path[end + 1..]))
+}
+
+fn join(os: Os, folder: &Path, name: &str) -> PathBuf {
+    let separator = if os == Os::Windows { "\\" } else { "/" };
+    let mut path = folder.as_os_str().to_owned();
+    path.push(separator);
+    path.push(name);
+    path.into()
+}

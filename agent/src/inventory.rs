@@ -1,5 +1,172 @@
 //! The inventory: which collector answers which field, on which system.
+//!
+//! Each system has a module of collectors with the same files: `machine` (names, serial number, model), `release`
+//! (operating system), `boot`, `hardware` (processors, memory), `partitions`, `software`, `users`. They are functions
+//! of `&dyn Host`, so all of them compile and run everywhere. A collector that fails costs its own field only.
 
-pub mod linux;
-pub mod macos;
-pub mod windows;
+use crate::host::{Host, HostError, Os};
+use field::field;
+use oco_protocol::inventory::{Inventory, Network};
+use std::ops::RangeInclusive;
+
+mod field;
+mod linux;
+mod macos;
+mod networks;
+mod packages;
+mod windows;
+
+/// What the collectors need to know from the configuration and from the server.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Version of the agent, as it is reported.
+    pub agent_version: String,
+    /// Whether the host name is cut at its first dot.
+    pub hostname_remove_domain: bool,
+    /// Replaces the hardware's UUID.
+    pub machine_uid: Option<String>,
+    /// Ids of the local users that are reported (Linux and macOS).
+    pub local_users: RangeInclusive<u32>,
+    /// Earlier logins are left out: UTC, `YYYY-MM-DD HH:MM:SS`.
+    pub logins_since: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            hostname_remove_domain: true,
+            machine_uid: None,
+            local_users: 1000..=65534,
+            logins_since: None,
+        }
+    }
+}
+
+/// Who this computer is to the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// UUID of the hardware; the host name where there is none.
+    pub uid: String,
+    /// Host name.
+    pub hostname: String,
+}
+
+/// Collects everything. What cannot be found out is left out, and the log says why.
+pub fn collect(host: &dyn Host, options: &Options) -> Inventory {
+    Inventory {
+        hostname: field("hostname", hostname(host, options.hostname_remove_domain)),
+        agent_version: Some(options.agent_version.clone()),
+        uptime: field("uptime", uptime(host)),
+        networks: field("networks", networks(host)),
+        ..(collectors(host.os()).inventory)(host, options)
+    }
+}
+
+/// Who this computer is. Cheap enough for every check-in. Without a host name there is no telling.
+pub fn identity(host: &dyn Host, options: &Options) -> Result<Identity, HostError> {
+    let hostname = hostname(host, options.hostname_remove_domain)?;
+    let from_hardware = || field("uid", (collectors(host.os()).uid)(host)).flatten();
+    let uid = options
+        .machine_uid
+        .clone()
+        .or_else(from_hardware)
+        .unwrap_or_else(|| hostname.clone());
+    Ok(Identity { uid, hostname })
+}
+
+/// The addresses of all interfaces but the loopback one.
+pub fn networks(host: &dyn Host) -> Result<Vec<Network>, HostError> {
+    Ok(networks::report(&host.interfaces()?))
+}
+
+/// Time since the last start, seconds.
+pub fn uptime(host: &dyn Host) -> Result<f64, HostError> {
+    Ok(host.uptime()?.as_secs_f64())
+}
+
+fn hostname(host: &dyn Host, remove_domain: bool) -> Result<String, HostError> {
+    let full = (collectors(host.os()).hostname)(host)?;
+    let name = match full.split_once('.') {
+        Some((name, _)) if remove_domain => name,
+        _ => &full,
+    };
+    if name.is_empty() {
+        return Err(HostError::not_found("find", "the host name"));
+    }
+    Ok(name.to_owned())
+}
+
+/// The collectors of one system.
+struct Collectors {
+    /// The host name, with its domain where the system has one there.
+    hostname: fn(&dyn Host) -> Result<String, HostError>,
+    /// The hardware's UUID, if it has one.
+    uid: fn(&dyn Host) -> field::Result<Option<String>>,
+    /// All fields that are collected in another way on every system.
+    inventory: fn(&dyn Host, &Options) -> Inventory,
+}
+
+/// The one place where the systems part.
+const fn collectors(os: Os) -> &'static Collectors {
+    match os {
+        Os::Linux => &linux::COLLECTORS,
+        Os::MacOs => &macos::COLLECTORS,
+        Os::Windows => &windows::COLLECTORS,
+    }
+}
+
+/// SMBIOS says "not present" with all ones and "not settable" with all zeros: many machines share these.
+fn is_assigned_uuid(uuid: &str) -> bool {
+    let only = |digit: char| uuid.chars().all(|c| c == '-' || c.eq_ignore_ascii_case(&digit));
+    !uuid.is_empty() && !only('0') && !only('f')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uuid_that_the_manufacturer_never_set_is_none() {
+        assert!(is_assigned_uuid("4c4c4544-0042-3510-8052-b4c04f4d3432"));
+        assert!(!is_assigned_uuid("00000000-0000-0000-0000-000000000000"));
+        assert!(!is_assigned_uuid("FFFFFFFF-FFFF-ffff-FFFF-FFFFFFFFFFFF"));
+        assert!(!is_assigned_uuid(""));
+    }
+
+    #[test]
+    fn this_machine_has_an_inventory() {
+        let staging = tempfile::tempdir().unwrap();
+        let host = crate::host::system::SystemHost::new(staging.path());
+        let inventory = collect(&host, &Options::default());
+        let text = |field: &Option<String>| field.clone().unwrap();
+        for field in [
+            &inventory.hostname,
+            &inventory.os,
+            &inventory.kernel_version,
+            &inventory.cpu,
+        ] {
+            assert!(!text(field).is_empty(), "{inventory:?}");
+        }
+        assert_eq!(text(&inventory.agent_version), env!("CARGO_PKG_VERSION"));
+        assert_eq!(text(&inventory.architecture), std::env::consts::ARCH);
+        assert!(["UEFI", "Legacy"].contains(&text(&inventory.boot_type).as_str()));
+        assert!(inventory.ram.unwrap() > 64 << 20);
+        assert!(inventory.uptime.unwrap() > 0.0);
+        assert!(
+            inventory
+                .networks
+                .unwrap()
+                .iter()
+                .all(|network| network.addr != "127.0.0.1")
+        );
+        let has_dpkg = host.exists(std::path::Path::new("/var/lib/dpkg/status"));
+        assert_eq!(
+            inventory.software.is_some_and(|software| !software.is_empty()),
+            has_dpkg
+        );
+        let identity = identity(&host, &Options::default()).unwrap();
+        assert_eq!(Some(identity.hostname), inventory.hostname);
+        assert!(!identity.uid.is_empty());
+    }
+}

@@ -14,4 +14,3 @@ pub mod pacing;
 pub mod server_client;
 pub mod signals;
 pub mod state;
-

@@ -1,0 +1,106 @@
+//! Logins, from the file that login(1) and its kin append to (see utmp(5)).
+
+use super::users;
+use crate::host::Host;
+use crate::inventory::field::{Result, lossy, optional};
+use jiff::Timestamp;
+use oco_protocol::inventory::Login;
+use std::path::Path;
+
+/// Logins at or after `since` (`YYYY-MM-DD HH:MM:SS`, UTC), oldest first. A system that keeps no such file has none.
+pub(super) fn collect(host: &dyn Host, since: Option<&str>) -> Result<Vec<Login>> {
+    let wtmp = optional(host.read_file(Path::new("/var/log/wtmp")))?.unwrap_or_default();
+    let full_names = users::full_names(host)?;
+    let logins = parse_wtmp(&wtmp).map(|record| Login {
+        guid: None,
+        display_name: full_names.get(&record.user).cloned().unwrap_or_default(),
+        username: record.user,
+        console: record.line,
+        timestamp: record.time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+    });
+    // In this notation, texts sort as the moments do.
+    Ok(logins
+        .filter(|login| since.is_none_or(|since| login.timestamp.as_str() >= since))
+        .collect())
+}
+
+/// Length of `struct utmp` on all 64-bit systems, bytes; the offsets below are into it.
+const RECORD: usize = 384;
+
+/// `ut_type` of a login.
+const USER_PROCESS: [u8; 2] = 7_u16.to_le_bytes();
+
+#[derive(Debug, PartialEq, Eq)]
+struct Record {
+    line: String,
+    user: String,
+    time: Timestamp,
+}
+
+fn parse_wtmp(wtmp: &[u8]) -> impl Iterator<Item = Record> {
+    wtmp.chunks_exact(RECORD)
+        .filter(|record| record.starts_with(&USER_PROCESS))
+        .filter_map(|record| {
+            let seconds = record.get(340..344)?.try_into().ok().map(u32::from_le_bytes)?;
+            Some(Record {
+                line: text(record.get(8..40)?),
+                user: text(record.get(44..76)?),
+                time: Timestamp::from_second(seconds.into()).ok()?,
+            })
+        })
+}
+
+/// A field that ends at its first NUL byte, if it has one.
+fn text(field: &[u8]) -> String {
+    lossy(field.split(|byte| *byte == 0).next().unwrap_or_default().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn record(kind: u16, line: &[u8], user: &[u8], seconds: u32) -> Vec<u8> {
+        let mut record = vec![0; RECORD];
+        record[..2].copy_from_slice(&kind.to_le_bytes());
+        record[8..8 + line.len()].copy_from_slice(line);
+        record[44..44 + user.len()].copy_from_slice(user);
+        record[340..344].copy_from_slice(&seconds.to_le_bytes());
+        record
+    }
+
+    #[test]
+    fn only_user_processes_are_logins() {
+        let mut wtmp = record(2, b"~", b"reboot", 1_795_000_000);
+        wtmp.extend(record(7, b"pts/0", b"alice", 1_795_248_900));
+        wtmp.extend(record(8, b"pts/0", b"", 1_795_249_000));
+        wtmp.extend(record(7, b"tty1", &[b'x'; 32], 4_000_000_000));
+        wtmp.extend([7, 0, 0]);
+        let records: Vec<_> = parse_wtmp(&wtmp).collect();
+        assert_eq!(records.len(), 2);
+        assert_eq!(
+            (records[0].line.as_str(), records[0].user.as_str()),
+            ("pts/0", "alice")
+        );
+        assert_eq!(records[0].time.to_string(), "2026-11-21T08:15:00Z");
+        // A name of full length has no end mark, and seconds last until 2106.
+        assert_eq!(
+            (records[1].user.len(), records[1].time.as_second()),
+            (32, 4_000_000_000)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_panics(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+            parse_wtmp(&bytes).for_each(drop);
+        }
+
+        #[test]
+        fn every_login_is_found_again(line in "[a-z/0-9]{1,32}", user in "[a-zä]{1,16}", seconds: u32) {
+            let wtmp = record(7, line.as_bytes(), user.as_bytes(), seconds);
+            let time = Timestamp::from_second(seconds.into()).unwrap();
+            prop_assert_eq!(parse_wtmp(&wtmp).collect::<Vec<_>>(), [Record { line, user, time }]);
+        }
+    }
+}

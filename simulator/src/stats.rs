@@ -228,6 +228,15 @@ impl Stats {
         self.failing
     }
 
+    /// Agents that are registered and whose last check-in went through.
+    pub fn healthy(&self) -> u32 {
+        let healthy = self
+            .agents
+            .iter()
+            .filter(|flags| flags.registered && !flags.failing);
+        u32::try_from(healthy.count()).unwrap_or(u32::MAX)
+    }
+
     /// Registered agents by system.
     pub fn by_os(&self) -> &BTreeMap<Os, u32> {
         &self.by_os

@@ -1,0 +1,417 @@
+//! The outcome of a run, and its three forms: JSON for machines, HTML for people, text for the terminal.
+
+use crate::process::ProcessFigures;
+use crate::scenario::Scenario;
+use crate::stats::{CheckIns, JobCounts, MethodStats, Stats, Window};
+use crate::verdict::{self, ConvergenceResult, ThresholdResult, Verdict};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+mod file;
+mod format;
+pub mod html;
+pub mod json;
+mod plot;
+pub mod text;
+
+pub use file::{ReportError, ReportFile};
+pub use format::{count, milliseconds, seconds};
+
+/// What the collector cannot know about a run.
+#[derive(Debug, Clone)]
+pub struct Circumstances {
+    /// When it started.
+    pub started: SystemTime,
+    /// How long it took.
+    pub duration: Duration,
+    /// Whether it was ended by hand.
+    pub interrupted: bool,
+    /// The server's URL, or what the embedded one is called.
+    pub server: String,
+    /// Whether the server ran in this process, so that the process figures include it.
+    pub server_embedded: bool,
+    /// Agents whose first check-in was due.
+    pub agents_started: u32,
+    /// State of an idle agent, bytes on average.
+    pub bytes_per_idle_agent: u64,
+    /// Figures of the process at the end.
+    pub process: ProcessFigures,
+    /// How to run it again.
+    pub command: String,
+}
+
+/// Everything about a run that is over. Its JSON form is the machine-readable result.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunReport {
+    /// Whether every threshold and convergence held.
+    pub verdict: Verdict,
+    /// The scenario.
+    pub scenario: String,
+    /// Its description.
+    pub description: String,
+    /// The seed.
+    pub seed: u64,
+    /// UTC, RFC 3339.
+    pub started: String,
+    /// How long it took.
+    pub duration_s: f64,
+    /// Whether it was ended by hand.
+    pub interrupted: bool,
+    /// The server.
+    pub server: String,
+    /// How to run it again.
+    pub command: String,
+    /// Agents.
+    pub agents: AgentFigures,
+    /// Check-ins.
+    pub check_ins: CheckInFigures,
+    /// Requests by method.
+    pub methods: BTreeMap<&'static str, MethodFigures>,
+    /// Failed requests by kind.
+    pub errors: BTreeMap<String, u64>,
+    /// Jobs.
+    pub jobs: JobFigures,
+    /// Limits.
+    pub thresholds: Vec<ThresholdResult>,
+    /// Convergences.
+    pub convergence: Vec<ConvergenceResult>,
+    /// The process.
+    pub process: ProcessReport,
+    /// Figures over time.
+    pub timeline: Vec<WindowFigures>,
+}
+
+/// Agents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AgentFigures {
+    /// In the scenario.
+    pub planned: u32,
+    /// That hold the server's keys.
+    pub registered: u32,
+    /// That were due and did not register, or whose last check-in failed.
+    pub lost: u32,
+    /// Registered ones by system.
+    pub by_os: BTreeMap<&'static str, u32>,
+}
+
+/// Check-ins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct CheckInFigures {
+    /// That went through.
+    pub ok: u64,
+    /// That did not.
+    pub failed: u64,
+    /// That started late, as the one before was still going on.
+    pub late: u64,
+    /// That never started, as a late one was waiting already.
+    pub missed: u64,
+    /// That were left out, as the agent was running jobs.
+    pub during_jobs: u64,
+}
+
+/// One method. Latencies count from the planned time for a hello, from the sending for everything else.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MethodFigures {
+    /// Answered requests.
+    pub ok: u64,
+    /// Failed requests.
+    pub errors: u64,
+    /// Median latency, failed requests included.
+    pub p50_ms: f64,
+    /// 90th percentile.
+    pub p90_ms: f64,
+    /// 99th percentile.
+    pub p99_ms: f64,
+    /// Longest.
+    pub max_ms: f64,
+    /// Median from the sending on.
+    pub service_p50_ms: f64,
+    /// 99th percentile from the sending on.
+    pub service_p99_ms: f64,
+    /// Requests a second over the whole run.
+    pub per_s: f64,
+    /// All latencies: HdrHistogram V2, microseconds, base64.
+    pub histogram: String,
+    /// The same of failed requests, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub histogram_errors: Option<String>,
+}
+
+/// Jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct JobFigures {
+    /// Ended with success.
+    pub succeeded: u64,
+    /// Ended without.
+    pub failed: u64,
+    /// Not ended.
+    pub pending: u64,
+    /// Steps of jobs that had ended already.
+    pub repeated: u64,
+}
+
+/// The process.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ProcessReport {
+    /// Memory and time.
+    #[serde(flatten)]
+    pub figures: ProcessFigures,
+    /// State of an idle agent, bytes on average.
+    pub bytes_per_idle_agent: u64,
+    /// Whether the server ran in this process.
+    pub server_embedded: bool,
+}
+
+/// A piece of the run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct WindowFigures {
+    /// Its end, s after the start.
+    pub t_s: f64,
+    /// Check-ins a second.
+    pub check_ins_per_s: f64,
+    /// Requests a second.
+    pub requests_per_s: f64,
+    /// Failed requests a second.
+    pub errors_per_s: f64,
+    /// Agents registered at its end.
+    pub registered: u32,
+    /// Jobs ended until its end.
+    pub jobs_ended: u64,
+    /// Median latency by method, ms.
+    pub p50_ms: BTreeMap<&'static str, f64>,
+    /// 99th percentile by method, ms.
+    pub p99_ms: BTreeMap<&'static str, f64>,
+}
+
+impl RunReport {
+    /// The report of a run.
+    pub fn new(scenario: &Scenario, stats: &Stats, circumstances: Circumstances) -> Self {
+        let lost = circumstances.agents_started.saturating_sub(stats.healthy());
+        let thresholds = verdict::thresholds(scenario, stats, lost);
+        let convergence = verdict::convergences(stats);
+        let measured = circumstances.duration.saturating_sub(scenario.pacing.warm_up.0);
+        let methods = stats.methods().iter();
+        Self {
+            verdict: verdict::verdict(&thresholds, &convergence),
+            scenario: scenario.name.clone(),
+            description: scenario.description.clone(),
+            seed: scenario.fleet.seed,
+            started: utc(circumstances.started),
+            duration_s: circumstances.duration.as_secs_f64(),
+            interrupted: circumstances.interrupted,
+            server: circumstances.server,
+            command: circumstances.command,
+            agents: AgentFigures {
+                planned: stats.size(),
+                registered: stats.registered(),
+                lost,
+                by_os: stats
+                    .by_os()
+                    .iter()
+                    .map(|(os, count)| (os.as_str(), *count))
+                    .collect(),
+            },
+            check_ins: stats.check_ins().into(),
+            methods: methods
+                .map(|(method, stats)| (method.as_str(), method_figures(stats, measured)))
+                .collect(),
+            errors: stats.errors().clone(),
+            jobs: stats.jobs().into(),
+            thresholds,
+            convergence,
+            process: ProcessReport {
+                figures: circumstances.process,
+                bytes_per_idle_agent: circumstances.bytes_per_idle_agent,
+                server_embedded: circumstances.server_embedded,
+            },
+            timeline: stats.windows().iter().map(WindowFigures::from).collect(),
+        }
+    }
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn method_figures(stats: &MethodStats, measured: Duration) -> MethodFigures {
+    let all = stats.all();
+    MethodFigures {
+        ok: stats.ok(),
+        errors: stats.errors(),
+        p50_ms: all.quantile_ms(0.5),
+        p90_ms: all.quantile_ms(0.9),
+        p99_ms: all.quantile_ms(0.99),
+        max_ms: all.max_ms(),
+        service_p50_ms: stats.service().quantile_ms(0.5),
+        service_p99_ms: stats.service().quantile_ms(0.99),
+        per_s: stats.count() as f64 / measured.as_secs_f64().max(1e-3),
+        histogram: all.encode(),
+        histogram_errors: (stats.errors() > 0).then(|| stats.failed().encode()),
+    }
+}
+
+impl From<CheckIns> for CheckInFigures {
+    fn from(check_ins: CheckIns) -> Self {
+        let CheckIns {
+            ok,
+            failed,
+            late,
+            missed,
+            during_jobs,
+        } = check_ins;
+        Self {
+            ok,
+            failed,
+            late,
+            missed,
+            during_jobs,
+        }
+    }
+}
+
+impl From<JobCounts> for JobFigures {
+    fn from(jobs: JobCounts) -> Self {
+        Self {
+            succeeded: jobs.succeeded,
+            failed: jobs.failed,
+            pending: jobs.pending(),
+            repeated: jobs.repeated,
+        }
+    }
+}
+
+impl From<&Window> for WindowFigures {
+    fn from(window: &Window) -> Self {
+        Self {
+            t_s: window.end.as_secs_f64(),
+            check_ins_per_s: window.per_s(window.check_ins),
+            requests_per_s: window.per_s(window.requests),
+            errors_per_s: window.per_s(window.errors),
+            registered: window.registered,
+            jobs_ended: window.jobs_ended,
+            p50_ms: window
+                .latency
+                .iter()
+                .map(|(method, (p50, _))| (method.as_str(), *p50))
+                .collect(),
+            p99_ms: window
+                .latency
+                .iter()
+                .map(|(method, (_, p99))| (method.as_str(), *p99))
+                .collect(),
+        }
+    }
+}
+
+fn utc(time: SystemTime) -> String {
+    jiff::Timestamp::try_from(time).map_or_else(
+        |_| "unknown".to_owned(),
+        |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    )
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::event::{ErrorKind, Event, JobStep};
+    use oco_agent::host::Os;
+    use oco_agent::observer::ExchangeOutcome;
+    use oco_protocol::lenient::Id;
+    use oco_protocol::rpc::Method;
+    use tokio::time::Instant;
+
+    /// A report of a run with a bit of everything, and hostile names in it.
+    pub(crate) fn sample() -> RunReport {
+        let text = "description = \"<script>alert(1)</script>\"\n[fleet]\nsize = 3\nseed = 42\n[[admin.package]]\n\
+                    name = \"p\"\nprocedure = \"true\"\n[[admin.deployment]]\nname = \"d\"\npackages = [\"p\"]\nat = 1\n\
+                    [[convergence]]\nname = \"all & <everybody>\"\ngoal = \"registered\"\nwithin = 5\n[[convergence]]\n\
+                    name = \"installed\"\ngoal = \"succeeded\"\ndeployment = \"d\"\nwithin = 5\n[thresholds]\n\
+                    error_share = 0.5\n[thresholds.p99]\n\"oco.agent.hello\" = \"1s\"";
+        let scenario = Scenario::parse("sample", "sample.toml", text).unwrap();
+        let start = Instant::now();
+        let mut stats = Stats::new(&scenario, start);
+        let refused = ExchangeOutcome::Refused {
+            status: 401,
+            reason: "<b>no</b>".into(),
+        };
+        for (agent, os) in (0u32..).zip(Os::ALL) {
+            let now = start + Duration::from_millis(700 * u64::from(agent) + 300);
+            let error = (agent == 2).then(|| ErrorKind::of(&refused).unwrap());
+            let ok = error.is_none();
+            let latency = Duration::from_millis(20 + u64::from(agent));
+            let exchange = Event::Exchange {
+                method: Method::Hello,
+                started: now,
+                latency,
+                service: latency,
+                error,
+            };
+            stats.apply(exchange, now);
+            stats.apply(
+                Event::CheckIn {
+                    agent,
+                    os,
+                    registered: ok,
+                    ok,
+                },
+                now,
+            );
+        }
+        let end = start + Duration::from_secs(4);
+        let container = Id::Number(1);
+        stats.apply(
+            Event::Deployed {
+                deployment: 0,
+                container: container.clone(),
+                jobs: 2,
+                computers: 2,
+                at: end,
+            },
+            end,
+        );
+        let step = JobStep::Ended { succeeded: true };
+        stats.apply(
+            Event::Job {
+                agent: 0,
+                job: Id::Number(1),
+                container: Some(container),
+                step,
+            },
+            end,
+        );
+        stats.finish(Duration::from_secs(4));
+        RunReport::new(&scenario, &stats, circumstances())
+    }
+
+    fn circumstances() -> Circumstances {
+        Circumstances {
+            started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_329_638),
+            duration: Duration::from_secs(4),
+            interrupted: false,
+            server: "http://127.0.0.1:1/api-agent.php".into(),
+            server_embedded: true,
+            agents_started: 3,
+            bytes_per_idle_agent: 160,
+            process: ProcessFigures {
+                rss_bytes: Some(50_000_000),
+                peak_rss_bytes: None,
+                cpu_s: Some(1.5),
+            },
+            command: "oco-simulator run sample.toml --seed 42".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_report_holds_what_happened() {
+        let report = sample();
+        assert_eq!(report.verdict, Verdict::Fail);
+        assert_eq!((report.agents.registered, report.agents.lost), (2, 1));
+        assert_eq!(report.agents.by_os, BTreeMap::from([("linux", 1), ("macos", 1)]));
+        assert_eq!(report.errors, BTreeMap::from([("401 <b>no</b>".to_owned(), 1)]));
+        assert_eq!((report.jobs.succeeded, report.jobs.pending), (1, 1));
+        assert_eq!(report.started, "2026-11-22T06:40:38Z");
+        assert_eq!(report.timeline.len(), 4);
+        assert_eq!(
+            report.timeline.iter().map(|w| w.registered).collect::<Vec<_>>(),
+            [1, 2, 2, 2]
+        );
+    }
+}

@@ -1,0 +1,165 @@
+//! The verdict: thresholds and convergences, each with its value and whether it held.
+
+use crate::scenario::Scenario;
+use crate::stats::{Stats, millis};
+use serde::Serialize;
+
+/// Pass or fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Every threshold and convergence held.
+    Pass,
+    /// At least one did not.
+    Fail,
+}
+
+/// A limit and what it was compared with.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ThresholdResult {
+    /// What was limited: `error_share`, `agents_lost`, `p99_ms oco.agent.hello`.
+    pub name: String,
+    /// The largest value that is accepted.
+    pub limit: f64,
+    /// The value; none if there was nothing to measure, which does not hold.
+    pub value: Option<f64>,
+    /// Whether it held.
+    pub ok: bool,
+}
+
+/// A convergence and how far it came.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ConvergenceResult {
+    /// Its name in the scenario.
+    pub name: String,
+    /// Agents that reached it.
+    pub agents: u64,
+    /// Of so many.
+    pub of: u64,
+    /// How long it took; none if it was not reached.
+    pub seconds: Option<f64>,
+    /// Its limit, s.
+    pub limit_s: f64,
+    /// Whether it was reached in time.
+    pub ok: bool,
+}
+
+/// Compares the figures with the scenario's limits.
+pub fn thresholds(scenario: &Scenario, stats: &Stats, agents_lost: u32) -> Vec<ThresholdResult> {
+    let requests = stats.request_count().max(stats.error_count());
+    #[allow(clippy::cast_precision_loss)]
+    let error_share = (requests > 0).then(|| stats.error_count() as f64 / requests as f64);
+    let limits = &scenario.thresholds;
+    let mut results = vec![
+        at_most("error_share", limits.error_share.0, error_share),
+        at_most("agents_lost", limits.agents_lost.into(), Some(agents_lost.into())),
+    ];
+    results.extend(limits.p99().map(|(method, limit)| {
+        let measured = stats
+            .methods()
+            .get(&method)
+            .map(|stats| stats.all().quantile_ms(0.99));
+        at_most(&format!("p99_ms {method}"), millis(limit.0), measured)
+    }));
+    results
+}
+
+/// How far the convergences came.
+pub fn convergences(stats: &Stats) -> Vec<ConvergenceResult> {
+    let results = stats.convergences().iter().map(|convergence| ConvergenceResult {
+        name: convergence.name.clone(),
+        agents: convergence.agents,
+        of: convergence.of,
+        seconds: convergence.took().map(|took| took.as_secs_f64()),
+        limit_s: convergence.within.as_secs_f64(),
+        ok: convergence.ok(),
+    });
+    results.collect()
+}
+
+/// The verdict of all of them.
+pub fn verdict(thresholds: &[ThresholdResult], convergences: &[ConvergenceResult]) -> Verdict {
+    if thresholds.iter().all(|threshold| threshold.ok)
+        && convergences.iter().all(|convergence| convergence.ok)
+    {
+        Verdict::Pass
+    } else {
+        Verdict::Fail
+    }
+}
+
+fn at_most(name: &str, limit: f64, value: Option<f64>) -> ThresholdResult {
+    ThresholdResult {
+        name: name.to_owned(),
+        limit,
+        value,
+        ok: value.is_some_and(|value| value <= limit),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{ErrorKind, Event};
+    use oco_protocol::rpc::Method;
+    use std::time::Duration;
+    use tokio::time::Instant;
+
+    fn judged(latencies_ms: &[u64], errors: usize, lost: u32) -> (Verdict, Vec<ThresholdResult>) {
+        let text = "description = \"\"\n[thresholds]\nerror_share = 0.5\nagents_lost = 1\n[thresholds.p99]\n\
+                    \"oco.agent.hello\" = \"100ms\"";
+        let scenario = Scenario::parse("x", "x", text).unwrap();
+        let start = Instant::now();
+        let mut stats = Stats::new(&scenario, start);
+        for (number, latency) in latencies_ms.iter().enumerate() {
+            let latency = Duration::from_millis(*latency);
+            let error = (number < errors).then_some(ErrorKind::AGENT);
+            stats.apply(
+                Event::Exchange {
+                    method: Method::Hello,
+                    started: start,
+                    latency,
+                    service: latency,
+                    error,
+                },
+                start,
+            );
+        }
+        let thresholds = thresholds(&scenario, &stats, lost);
+        (verdict(&thresholds, &convergences(&stats)), thresholds)
+    }
+
+    #[test]
+    fn limits_that_are_just_reached_hold() {
+        assert_eq!(judged(&[10, 20], 1, 1).0, Verdict::Pass);
+    }
+
+    #[test]
+    fn each_broken_limit_fails_the_run_and_is_named() {
+        for (latencies, errors, lost, broken) in [
+            (&[10, 20][..], 2, 0, "error_share"),
+            (&[10, 20], 0, 2, "agents_lost"),
+            (&[10, 200], 0, 0, "p99_ms oco.agent.hello"),
+        ] {
+            let (verdict, thresholds) = judged(latencies, errors, lost);
+            assert_eq!(verdict, Verdict::Fail);
+            let failed: Vec<_> = thresholds
+                .iter()
+                .filter(|t| !t.ok)
+                .map(|t| t.name.as_str())
+                .collect();
+            assert_eq!(failed, [broken]);
+        }
+    }
+
+    #[test]
+    fn a_limit_on_something_that_never_happened_does_not_hold() {
+        let (verdict, thresholds) = judged(&[], 0, 0);
+        assert_eq!(verdict, Verdict::Fail);
+        assert!(
+            thresholds
+                .iter()
+                .any(|t| t.name.starts_with("p99") && t.value.is_none() && !t.ok)
+        );
+    }
+}

@@ -4,7 +4,10 @@
 //! Data flows one way: host -> collectors -> inventory -> protocol -> server client, and back: server client ->
 //! protocol -> decision -> host.
 
+pub mod agent;
+pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod host;
 pub mod inventory;
 pub mod jobs;
@@ -14,3 +17,5 @@ pub mod pacing;
 pub mod server_client;
 pub mod signals;
 pub mod state;
+
+pub use agent::Agent;

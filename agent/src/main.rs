@@ -1,2 +1,142 @@
-//! Main.
-fn main() {}
+//! The OCO agent: parses the command line, wires the library to this machine, and exits.
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use oco_agent::cli::{Cli, Task};
+use oco_agent::config::{self, Config, Document, Paths};
+use oco_agent::host::Host;
+use oco_agent::host::system::{self, SystemHost};
+use oco_agent::lock::Lock;
+use oco_agent::observer::Unobserved;
+use oco_agent::server_client::{HttpClient, HttpError, HttpOptions, TlsRoots};
+use oco_agent::{Agent, daemon, inventory, signals};
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to be done if even that cannot be written.
+            let _ = writeln!(io::stderr(), "oco-agent: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    let paths = paths(cli)?;
+    let host = Arc::new(SystemHost::new(&paths.staging));
+    match cli.command {
+        Some(Task::Inventory { pretty }) => {
+            print_inventory(host.as_ref(), &paths, cli.config.is_some(), pretty)
+        }
+        None => check_in(cli, &paths, host),
+    }
+}
+
+fn paths(cli: &Cli) -> Result<Paths> {
+    let program = std::env::current_exe().context("cannot tell where this program lies")?;
+    let installed = Paths::installed(system::OS, program.parent().unwrap_or(Path::new(".")));
+    Ok(match &cli.config {
+        Some(config) if *config != installed.config => Paths::beside(config),
+        _ => installed,
+    })
+}
+
+fn print_inventory(host: &dyn Host, paths: &Paths, config_named: bool, pretty: bool) -> Result<()> {
+    start_log("warn");
+    let config = match config::load(host, &paths.config) {
+        Ok((config, _)) => config,
+        Err(error) if config_named => return Err(error.into()),
+        // The inventory needs no server: without an installed configuration the defaults hold.
+        Err(_) => Config::from_document(&Document::default(), host.os(), &paths.config)?,
+    };
+    let options = oco_agent::agent::collection(&config, None);
+    let inventory = inventory::collect(host, &options);
+    let json = if pretty {
+        serde_json::to_string_pretty(&inventory)
+    } else {
+        serde_json::to_string(&inventory)
+    };
+    writeln!(
+        io::stdout(),
+        "{}",
+        json.context("cannot write the inventory as JSON")?
+    )
+    .context("cannot print the inventory")
+}
+
+fn check_in(cli: &Cli, paths: &Paths, host: Arc<SystemHost>) -> Result<()> {
+    let (config, _) = config::load(host.as_ref(), &paths.config)?;
+    start_log(if config.debug { "debug" } else { "info" });
+    let _lock = Lock::acquire(&paths.lock)?;
+    let agent = Agent::load(host.clone(), paths, http_client, Arc::new(Unobserved))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the asynchronous runtime")?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        tokio::select! {
+            result = work(cli, agent, host, &stop) => result,
+            result = stop_on_signals(&stop) => result,
+        }
+    })
+}
+
+async fn work(cli: &Cli, agent: Agent, host: Arc<SystemHost>, stop: &CancellationToken) -> Result<()> {
+    if cli.daemon {
+        daemon::run(Arc::new(agent), host, cli.force, stop.clone()).await;
+        return Ok(());
+    }
+    let summary = daemon::run_once(&agent, cli.force, stop).await?;
+    if summary.failed > 0 {
+        tracing::warn!(failed = summary.failed, "not every job succeeded");
+    }
+    Ok(())
+}
+
+/// The first signal lets a running job finish, the second one does not wait for it.
+async fn stop_on_signals(stop: &CancellationToken) -> Result<()> {
+    signals::stop_requested()
+        .await
+        .context("cannot listen for signals")?;
+    tracing::info!("signal received");
+    stop.cancel();
+    signals::stop_requested()
+        .await
+        .context("cannot listen for signals")?;
+    bail!("stopped by a second signal, whatever was running");
+}
+
+fn http_client(config: &Config) -> Result<HttpClient, HttpError> {
+    let https = config
+        .api_url
+        .as_deref()
+        .is_some_and(|url| url.starts_with("https:"));
+    HttpClient::new(&HttpOptions {
+        connect_timeout: config.connection_timeout,
+        read_timeout: config.read_timeout,
+        tls: https.then(|| TlsRoots {
+            additional: config.ca_file.clone(),
+        }),
+        local_address: None,
+        keep_alive: false,
+        proxies: true,
+    })
+}
+
+fn start_log(level: &str) {
+    let filter = EnvFilter::try_from_env("OCO_AGENT_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false)
+        .init();
+}

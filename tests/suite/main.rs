@@ -1,3 +1,8 @@
-//! Tests.
-#[test]
-fn t() {}
+//! End-to-end tests: real processes, real sockets, real files. One binary, a module for each behaviour.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod agent_bad_input;
+mod agent_trust;
+mod agent_wire;
+mod support;

@@ -172,7 +172,150 @@ fn safe_path(name: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::Host;
+    use crate::host::system::SystemHost;
     use proptest::prelude::*;
+    use std::fs;
+    use std::io::Cursor;
+    use tempfile::TempDir;
+    use zip::ZipWriter;
+    use zip::write::SimpleFileOptions;
+
+    /// Unpacks `archive` on the real file system and hands the folder to `check` before it is removed.
+    fn unpacked<T>(
+        archive: &[u8],
+        limits: Limits,
+        check: impl FnOnce(Result<(), UnpackError>, &Path) -> T,
+    ) -> T {
+        let root = TempDir::new().unwrap();
+        let mut staging = SystemHost::new(root.path()).create_staging().unwrap();
+        staging.write_archive().unwrap().write_all(archive).unwrap();
+        let result = unpack(staging.as_mut(), limits);
+        check(result, staging.folder())
+    }
+
+    fn archive(build: impl FnOnce(&mut ZipWriter<Cursor<Vec<u8>>>)) -> Vec<u8> {
+        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+        build(&mut writer);
+        writer.finish().unwrap().into_inner()
+    }
+
+    fn one_file(name: &str, content: &[u8]) -> Vec<u8> {
+        archive(|writer| {
+            writer.start_file(name, SimpleFileOptions::default()).unwrap();
+            writer.write_all(content).unwrap();
+        })
+    }
+
+    #[test]
+    fn files_folders_and_executable_bits_arrive() {
+        let bytes = archive(|writer| {
+            let options = SimpleFileOptions::default();
+            writer.add_directory("empty/", options).unwrap();
+            writer
+                .start_file("sub/run.sh", options.unix_permissions(0o755))
+                .unwrap();
+            writer.write_all(b"#!/bin/sh\n").unwrap();
+            writer
+                .start_file("data \u{fc}.txt", options.unix_permissions(0o644))
+                .unwrap();
+            writer.write_all("payload \u{2014}".as_bytes()).unwrap();
+        });
+        unpacked(&bytes, Limits::default(), |result, folder| {
+            result.unwrap();
+            assert!(folder.join("empty").is_dir());
+            assert_eq!(
+                fs::read(folder.join("data \u{fc}.txt")).unwrap(),
+                "payload \u{2014}".as_bytes()
+            );
+            #[cfg(unix)]
+            {
+                use std::os::unix::fs::PermissionsExt;
+                let mode = |name| fs::metadata(folder.join(name)).unwrap().permissions().mode();
+                assert_eq!(mode("sub/run.sh") & 0o100, 0o100);
+                assert_eq!(mode("data \u{fc}.txt") & 0o111, 0);
+            }
+        });
+    }
+
+    #[test]
+    fn entries_that_leave_the_folder_are_refused_and_nothing_is_written_outside() {
+        for name in ["../outside", "a/../../outside", "/outside", "..\\outside"] {
+            unpacked(&one_file(name, b"x"), Limits::default(), |result, folder| {
+                assert!(
+                    matches!(result, Err(UnpackError::Escapes(_))),
+                    "{name}: {result:?}"
+                );
+                assert!(!folder.join("../outside").exists());
+            });
+        }
+    }
+
+    #[test]
+    fn links_are_refused() {
+        let bytes = archive(|writer| {
+            writer
+                .add_symlink("link", "/etc", SimpleFileOptions::default())
+                .unwrap();
+        });
+        unpacked(&bytes, Limits::default(), |result, folder| {
+            assert!(matches!(result, Err(UnpackError::Link(_))), "{result:?}");
+            assert!(fs::symlink_metadata(folder.join("link")).is_err());
+        });
+    }
+
+    #[test]
+    fn archives_that_grow_beyond_measure_are_refused() {
+        let bomb = one_file("zeros", &vec![0; 65 << 20]);
+        assert!(bomb.len() < 200 << 10);
+        unpacked(&bomb, Limits::default(), |result, _| {
+            assert!(matches!(result, Err(UnpackError::TooLarge(_))), "{result:?}");
+        });
+        let limits = Limits { entries: 9, bytes: 3 };
+        unpacked(&one_file("four", b"four"), limits, |result, _| {
+            assert!(matches!(result, Err(UnpackError::TooLarge(_))), "{result:?}");
+        });
+        let many = archive(|writer| {
+            for index in 0..10 {
+                writer
+                    .add_directory(format!("{index}/"), SimpleFileOptions::default())
+                    .unwrap();
+            }
+        });
+        unpacked(&many, limits, |result, _| {
+            assert!(matches!(result, Err(UnpackError::TooLarge(_))), "{result:?}");
+        });
+    }
+
+    #[test]
+    fn two_entries_of_one_path_are_refused() {
+        let bytes = archive(|writer| {
+            for name in ["a/x", "a//x"] {
+                writer.start_file(name, SimpleFileOptions::default()).unwrap();
+            }
+        });
+        unpacked(&bytes, Limits::default(), |result, _| {
+            assert!(matches!(result, Err(UnpackError::Duplicate(_))), "{result:?}");
+        });
+    }
+
+    #[test]
+    fn damage_is_noticed() {
+        let whole = one_file("file", &b"some content that compresses ".repeat(99));
+        for length in [0, 1, 10, whole.len() / 2, whole.len() - 1] {
+            unpacked(&whole[..length], Limits::default(), |result, _| {
+                assert!(
+                    matches!(result, Err(UnpackError::Damaged(_))),
+                    "{length}: {result:?}"
+                );
+            });
+        }
+        let mut flipped = whole.clone();
+        flipped[60] ^= 0xff;
+        unpacked(&flipped, Limits::default(), |result, _| {
+            assert!(matches!(result, Err(UnpackError::Damaged(_))), "{result:?}");
+        });
+    }
 
     #[test]
     fn paths_that_leave_the_folder_are_refused() {
@@ -201,6 +344,17 @@ mod tests {
             if let Some(path) = safe_path(&name) {
                 prop_assert!(path.components().all(|component| matches!(component, Component::Normal(_))));
             }
+        }
+
+        #[test]
+        fn no_archive_makes_unpacking_panic(start: Vec<u8>, at in 0usize..200, byte: u8) {
+            unpacked(&start, Limits::default(), |result, _| result.is_err());
+            let mut archive = one_file("file", b"content content content");
+            let at = at % archive.len();
+            archive[at] = byte;
+            unpacked(&archive, Limits::default(), |_, folder| {
+                assert!(!folder.join("../file").exists());
+            });
         }
     }
 }

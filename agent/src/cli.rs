@@ -1,0 +1,53 @@
+//! Command line of the agent.
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Agent of Open Computer Orchestration: reports this computer's inventory to its server and runs the software jobs the
+/// server orders.
+///
+/// Without --daemon it checks in once and ends with exit code 0, or 1 after an error.
+#[derive(Debug, Parser)]
+#[command(name = "oco-agent", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do other than checking in.
+    #[command(subcommand)]
+    pub command: Option<Task>,
+
+    /// Configuration to use. State is kept beside it, unless it is the installed one.
+    #[arg(long, value_name = "PATH", global = true)]
+    pub config: Option<PathBuf>,
+
+    /// Keep running and check in at intervals.
+    #[arg(long)]
+    pub daemon: bool,
+
+    /// Ask the server to ask for an inventory with the first check-in.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// What the agent can do other than checking in.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Task {
+    /// Collect the inventory and print it as JSON; nobody is contacted and no configuration is needed.
+    Inventory {
+        /// Print it for people.
+        #[arg(long)]
+        pretty: bool,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound_and_the_existing_options_are_accepted() {
+        Cli::command().debug_assert();
+        let cli = Cli::try_parse_from(["oco-agent", "--config", "/x.ini", "--daemon", "--force"]).unwrap();
+        assert!(cli.daemon && cli.force && cli.config == Some("/x.ini".into()));
+        assert!(Cli::try_parse_from(["oco-agent", "--deamon"]).is_err());
+    }
+}

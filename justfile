@@ -1,0 +1,30 @@
+# One way to do each task. `just` lists them.
+
+default:
+    @just --list
+
+# Everything CI checks
+ci:
+    .ci/run
+
+# The demo fleet against an embedded mock server
+demo *ARGS:
+    ci/demo {{ARGS}}
+
+# All tests
+test *ARGS:
+    ci/test {{ARGS}}
+
+# Formatting and lints, as CI wants them
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Benchmarks with their figures
+bench *ARGS:
+    cargo bench --workspace -- {{ARGS}}
+
+# Licences, sources and bans of dependencies
+deny:
+    ci/setup cargo-deny
+    cargo deny check bans licenses sources

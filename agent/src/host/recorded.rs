@@ -1,3 +1,297 @@
-//! Recorded.
-/// Placeholder.
-pub struct RecordedHost;
+//! A machine from recorded artefacts, for tests: it answers from a [`Recording`], keeps in memory what is done to it,
+//! and shows that to the test.
+
+use super::{
+    Command, CommandOutput, Host, HostError, Interface, Kernel, Os, Procedure, RegistryKey, RegistryValue,
+    Result, RunningProcedure, Space, Staging, Visibility, WmiRow,
+};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+mod procedure;
+mod recording;
+mod staging;
+mod wql;
+
+pub use procedure::{Ending, ScriptedRun};
+pub use recording::{Machine, RecordedCommand, Recording, RecordingError, Registry};
+pub use staging::{StagedFile, StagedPackage};
+
+/// What a procedure does, decided by the test.
+type Script = dyn Fn(&Procedure) -> ScriptedRun + Send + Sync;
+
+/// A recorded machine.
+pub struct RecordedHost {
+    recording: Recording,
+    state: Mutex<State>,
+    script: Option<Box<Script>>,
+}
+
+/// What was done to the machine.
+#[derive(Default)]
+struct State {
+    now: Option<SystemTime>,
+    /// Files that were written, and `None` for those that were removed.
+    changed: BTreeMap<String, Option<(Vec<u8>, Visibility)>>,
+    staged: Vec<Arc<Mutex<StagedPackage>>>,
+    procedures: Vec<Procedure>,
+}
+
+impl RecordedHost {
+    /// A machine that answers from `recording`. It refuses procedures until it has a script for them.
+    pub fn new(recording: Recording) -> Self {
+        Self {
+            recording,
+            state: Mutex::default(),
+            script: None,
+        }
+    }
+
+    /// A machine that answers from the recording in a folder.
+    pub fn load(folder: &Path) -> Result<Self, RecordingError> {
+        Recording::load(folder).map(Self::new)
+    }
+
+    /// Lets `script` decide what each procedure does.
+    #[must_use]
+    pub fn with_script(self, script: impl Fn(&Procedure) -> ScriptedRun + Send + Sync + 'static) -> Self {
+        Self {
+            script: Some(Box::new(script)),
+            ..self
+        }
+    }
+
+    /// Sets the clock.
+    pub fn set_now(&self, now: SystemTime) {
+        self.state().now = Some(now);
+    }
+
+    /// Who may read a file that was written; none if it was not written or was removed again.
+    pub fn written(&self, path: &Path) -> Option<Visibility> {
+        let written = self.state().changed.get(&self.key(path)).cloned().flatten();
+        written.map(|(_, visibility)| visibility)
+    }
+
+    /// The packages that were staged, in that order.
+    pub fn staged(&self) -> Vec<StagedPackage> {
+        self.state()
+            .staged
+            .iter()
+            .map(|package| lock(package).clone())
+            .collect()
+    }
+
+    /// The procedures that were started, in that order.
+    pub fn procedures(&self) -> Vec<Procedure> {
+        self.state().procedures.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// How a path is called in the recording.
+    fn key(&self, path: &Path) -> String {
+        recording::key(self.recording.machine.os, path)
+    }
+
+    /// The names of all files, recorded or written.
+    fn files(&self) -> Vec<String> {
+        let state = self.state();
+        let recorded = self
+            .recording
+            .files
+            .keys()
+            .filter(|path| !state.changed.contains_key(*path));
+        let written = state
+            .changed
+            .iter()
+            .filter(|(_, content)| content.is_some())
+            .map(|(path, _)| path);
+        recorded
+            .chain(written)
+            .chain(self.recording.links.keys())
+            .cloned()
+            .collect()
+    }
+
+    fn registry_keys(&self, key: &RegistryKey) -> Option<&BTreeMap<String, BTreeMap<String, RegistryValue>>> {
+        self.recording.registry.get(&key.hive)?.get(&key.view)
+    }
+}
+
+impl Host for RecordedHost {
+    fn os(&self) -> Os {
+        self.recording.machine.os
+    }
+
+    fn hostname(&self) -> Result<String> {
+        Ok(self.recording.machine.hostname.clone())
+    }
+
+    fn kernel(&self) -> Result<Kernel> {
+        Ok(self.recording.machine.kernel.clone())
+    }
+
+    fn uptime(&self) -> Result<Duration> {
+        Duration::try_from_secs_f64(self.recording.machine.uptime_s)
+            .map_err(|error| HostError::new("read", "the uptime", io::Error::other(error)))
+    }
+
+    fn interfaces(&self) -> Result<Vec<Interface>> {
+        Ok(self.recording.machine.interfaces.clone())
+    }
+
+    fn now(&self) -> SystemTime {
+        self.state().now.unwrap_or_else(|| self.recording.machine.now())
+    }
+
+    fn fill_random(&self, buffer: &mut [u8]) -> Result<()> {
+        getrandom::fill(buffer).map_err(|error| HostError::new("read", "the random source", error))
+    }
+
+    fn read_file(&self, path: &Path) -> Result<Vec<u8>> {
+        let key = self.key(path);
+        if let Some(changed) = self.state().changed.get(&key) {
+            let content = changed.as_ref().map(|(content, _)| content.clone());
+            return content.ok_or_else(|| HostError::not_found("read", path.display()));
+        }
+        if self.recording.machine.unreadable.contains(&key) {
+            return Err(HostError::new(
+                "read",
+                path.display(),
+                io::ErrorKind::PermissionDenied,
+            ));
+        }
+        let content = self.recording.files.get(&key).cloned();
+        content.ok_or_else(|| HostError::not_found("read", path.display()))
+    }
+
+    fn read_link(&self, path: &Path) -> Result<PathBuf> {
+        let target = self.recording.links.get(&self.key(path)).map(PathBuf::from);
+        target.ok_or_else(|| HostError::not_found("read the link", path.display()))
+    }
+
+    fn list_folder(&self, path: &Path) -> Result<Vec<String>> {
+        let folder = format!("{}/", self.key(path).trim_end_matches('/'));
+        let files = self.files();
+        let below = files.iter().filter_map(|file| file.strip_prefix(&folder));
+        let mut names: Vec<_> = below
+            .filter_map(|file| file.split('/').next())
+            .map(str::to_owned)
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        if names.is_empty() {
+            return Err(HostError::not_found("list", path.display()));
+        }
+        Ok(names)
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        self.files().contains(&self.key(path)) || self.list_folder(path).is_ok()
+    }
+
+    fn space(&self, mountpoint: &Path) -> Result<Space> {
+        let space = self
+            .recording
+            .machine
+            .spaces
+            .get(&*mountpoint.to_string_lossy())
+            .copied();
+        space.ok_or_else(|| HostError::not_found("measure", mountpoint.display()))
+    }
+
+    fn run(&self, command: &Command<'_>) -> Result<CommandOutput> {
+        let answer = self.recording.commands.get(&command.to_string());
+        let answer = answer.ok_or_else(|| HostError::not_found("run", command))?;
+        Ok(CommandOutput {
+            code: answer.code,
+            stdout: answer.stdout.clone(),
+        })
+    }
+
+    fn registry_values(&self, key: &RegistryKey) -> Result<BTreeMap<String, RegistryValue>> {
+        let mut keys = self.registry_keys(key).into_iter().flatten();
+        let values = keys
+            .find(|(path, _)| path.eq_ignore_ascii_case(&key.path))
+            .map(|(_, values)| values.clone());
+        values.ok_or_else(|| HostError::not_found("read registry key", key))
+    }
+
+    fn registry_subkeys(&self, key: &RegistryKey) -> Result<Vec<String>> {
+        let parent = format!("{}\\", key.path.to_ascii_lowercase());
+        let keys = self.registry_keys(key).into_iter().flatten();
+        let below = keys.filter(|(path, _)| path.to_ascii_lowercase().starts_with(&parent));
+        let mut names: Vec<_> = below
+            .filter_map(|(path, _)| path.get(parent.len()..)?.split('\\').next())
+            .map(str::to_owned)
+            .collect();
+        names.dedup();
+        if names.is_empty() && self.registry_values(key).is_err() {
+            return Err(HostError::not_found("list registry key", key));
+        }
+        Ok(names)
+    }
+
+    fn wmi(&self, namespace: &str, query: &str) -> Result<Vec<WmiRow>> {
+        let query = wql::Query::parse(query)
+            .ok_or_else(|| HostError::new("query WMI", query, io::ErrorKind::InvalidInput))?;
+        let classes = wql::find_name(&self.recording.wmi, namespace)
+            .ok_or_else(|| HostError::not_found("open the WMI namespace", namespace))?;
+        let rows = wql::find_name(classes, query.class)
+            .ok_or_else(|| HostError::not_found("query the WMI class", query.class))?;
+        Ok(rows.iter().map(|row| query.project(row)).collect())
+    }
+
+    fn write_file(&self, path: &Path, content: &[u8], visibility: Visibility) -> Result<()> {
+        self.state()
+            .changed
+            .insert(self.key(path), Some((content.to_owned(), visibility)));
+        Ok(())
+    }
+
+    fn remove_file(&self, path: &Path) -> Result<()> {
+        self.state().changed.insert(self.key(path), None);
+        Ok(())
+    }
+
+    fn create_staging(&self) -> Result<Box<dyn Staging>> {
+        let mut state = self.state();
+        let package = Arc::new(Mutex::new(StagedPackage::default()));
+        let folder = PathBuf::from(format!("/staging/{}", state.staged.len()));
+        state.staged.push(package.clone());
+        Ok(Box::new(staging::MemoryStaging::new(folder, package)))
+    }
+
+    fn start_procedure(&self, procedure: &Procedure) -> Result<Box<dyn RunningProcedure>> {
+        let script = self.script.as_ref().ok_or_else(|| {
+            let reason = io::Error::new(
+                io::ErrorKind::Unsupported,
+                "this recording has no script for procedures",
+            );
+            HostError::new("start", &procedure.command, reason)
+        })?;
+        self.state().procedures.push(procedure.clone());
+        Ok(Box::new(procedure::ScriptedProcedure::new(script(procedure))))
+    }
+}
+
+impl std::fmt::Debug for RecordedHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RecordedHost")
+            .field("machine", &self.recording.machine)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A panic of one test's thread does not spoil what the others see.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

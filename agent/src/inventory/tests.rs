@@ -1,0 +1,170 @@
+//! Complete inventories: of the recorded machines in `fixtures/`, and of the machine that runs the tests.
+
+use super::*;
+use crate::host::recorded::RecordedHost;
+use crate::host::system::SystemHost;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// `expected.json` of a recorded machine.
+#[derive(Debug, Serialize, Deserialize, PartialEq)]
+struct Expected {
+    uid: String,
+    inventory: Value,
+}
+
+fn options(os: Os) -> Options {
+    Options {
+        agent_version: "2.0.0".to_owned(),
+        local_users: if os == Os::MacOs {
+            500..=65534
+        } else {
+            1000..=65534
+        },
+        logins_since: Some("2026-11-21 00:00:00".to_owned()),
+        ..Options::default()
+    }
+}
+
+fn recorded_machines(os: Os) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures")
+        .join(os.as_str());
+    let mut machines: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    machines.sort();
+    machines
+}
+
+fn collected(folder: &Path) -> Expected {
+    let host = RecordedHost::load(folder).unwrap();
+    let options = options(host.os());
+    let inventory = collect(&host, &options);
+    let identity = identity(&host, &options).unwrap();
+    assert_eq!(inventory.hostname.as_ref(), Some(&identity.hostname));
+    Expected {
+        uid: identity.uid,
+        inventory: serde_json::to_value(inventory).unwrap(),
+    }
+}
+
+/// Set `OCO_UPDATE_FIXTURES` to write what is collected, and read the difference before it is committed.
+fn check(os: Os, at_least: usize) {
+    let machines = recorded_machines(os);
+    assert!(
+        machines.len() >= at_least,
+        "recorded machines are missing: {machines:?}"
+    );
+    for folder in machines {
+        let (path, collected) = (folder.join("expected.json"), collected(&folder));
+        let json = serde_json::to_string_pretty(&collected).unwrap();
+        if std::env::var_os("OCO_UPDATE_FIXTURES").is_some() {
+            fs::write(&path, json.clone() + "\n").unwrap();
+        }
+        let expected: Expected = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        assert!(
+            collected == expected,
+            "{} is expected, collected was {json}",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn recorded_linux_machines_have_the_expected_inventories() {
+    check(Os::Linux, 3);
+}
+
+#[test]
+fn recorded_macs_have_the_expected_inventories() {
+    check(Os::MacOs, 2);
+}
+
+#[test]
+fn recorded_windows_machines_have_the_expected_inventories() {
+    check(Os::Windows, 3);
+}
+
+#[test]
+fn every_file_that_is_missing_costs_only_its_own_field() {
+    for folder in Os::ALL.into_iter().flat_map(recorded_machines) {
+        let mut recording = crate::host::recorded::Recording::load(&folder).unwrap();
+        recording.files.clear();
+        recording.links.clear();
+        recording.commands.clear();
+        recording.registry.clear();
+        recording.wmi.clear();
+        let host = RecordedHost::new(recording);
+        let inventory = collect(&host, &options(host.os()));
+        assert!(inventory.hostname.is_some() && inventory.networks.is_some() && inventory.uptime.is_some());
+        assert!(inventory.software.is_none() && inventory.partitions.is_none() && inventory.users.is_none());
+        let identity = identity(&host, &options(host.os())).unwrap();
+        assert_eq!(
+            identity.uid, identity.hostname,
+            "without hardware to ask, the name has to do"
+        );
+    }
+}
+
+#[test]
+fn the_configuration_decides_about_domain_and_uid() {
+    let host = RecordedHost::load(&recorded_machines(Os::Linux)[1]).unwrap();
+    let options = Options {
+        hostname_remove_domain: false,
+        machine_uid: Some("my-uid".to_owned()),
+        ..Options::default()
+    };
+    let expected = Identity {
+        uid: "my-uid".to_owned(),
+        hostname: "build7.ci.example".to_owned(),
+    };
+    assert_eq!(identity(&host, &options).unwrap(), expected);
+}
+
+#[test]
+fn a_uuid_that_the_manufacturer_never_set_is_none() {
+    assert!(is_assigned_uuid("4c4c4544-0042-3510-8052-b4c04f4d3432"));
+    assert!(!is_assigned_uuid("00000000-0000-0000-0000-000000000000"));
+    assert!(!is_assigned_uuid("FFFFFFFF-FFFF-ffff-FFFF-FFFFFFFFFFFF"));
+    assert!(!is_assigned_uuid(""));
+}
+
+#[test]
+fn this_machine_has_an_inventory() {
+    let staging = tempfile::tempdir().unwrap();
+    let host = SystemHost::new(staging.path());
+    let inventory = collect(&host, &Options::default());
+    let text = |field: &Option<String>| field.clone().unwrap();
+    for field in [
+        &inventory.hostname,
+        &inventory.os,
+        &inventory.kernel_version,
+        &inventory.cpu,
+    ] {
+        assert!(!text(field).is_empty(), "{inventory:?}");
+    }
+    assert_eq!(text(&inventory.agent_version), env!("CARGO_PKG_VERSION"));
+    assert_eq!(text(&inventory.architecture), std::env::consts::ARCH);
+    assert!(["UEFI", "Legacy"].contains(&text(&inventory.boot_type).as_str()));
+    assert!(inventory.ram.unwrap() > 64 << 20);
+    assert!(inventory.uptime.unwrap() > 0.0);
+    assert!(
+        inventory
+            .networks
+            .unwrap()
+            .iter()
+            .all(|network| network.addr != "127.0.0.1")
+    );
+    let has_dpkg = host.exists(Path::new("/var/lib/dpkg/status"));
+    assert_eq!(
+        inventory.software.is_some_and(|software| !software.is_empty()),
+        has_dpkg
+    );
+    let identity = identity(&host, &Options::default()).unwrap();
+    assert_eq!(Some(identity.hostname), inventory.hostname);
+    assert!(!identity.uid.is_empty());
+}

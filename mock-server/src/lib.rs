@@ -1,1 +1,24 @@
-//! Lib.
+//! A mock OCO server: real enough that an agent works with it unchanged, with what a test needs and no production
+//! server has.
+//!
+//! [`Server::start`] serves a listener until a shutdown signal; [`router`] is the same without a socket. Requests flow
+//! one way: `router -> agent_api | rest -> decision (pure) -> store`. All SQL is in `store`.
+
+mod access_log;
+mod agent_api;
+pub mod clock;
+pub mod config;
+mod error;
+mod jobs;
+mod keys;
+mod rest;
+mod router;
+mod server;
+mod state;
+mod store;
+
+pub use config::{Config, FileConfig, FileConfigError, Limits};
+pub use router::router;
+pub use server::{Server, ServerHandle};
+pub use state::{ServerState, StartError};
+pub use store::{InvalidDatabaseUrl, OpenError};

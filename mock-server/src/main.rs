@@ -1,2 +1,149 @@
-//! Main.
-fn main() {}
+//! `oco-mock-server`: parses the command line, wires the library and exits.
+
+use anyhow::Context;
+use clap::Parser;
+use oco_mock_server::{FileConfig, OpenError, Server, StartError};
+use oco_protocol::Key;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tokio::net::TcpListener;
+
+/// A mock OCO server for tests: agent API, REST API, SQL storage.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Address and port to listen on [default: 127.0.0.1:8080]
+    #[arg(long)]
+    listen: Option<String>,
+    /// sqlite:PATH or sqlite::memory: [default: oco-mock-server/oco.db in the user's data folder]
+    #[arg(long)]
+    database: Option<String>,
+    /// Key that computers register with [default: the one in the database, generated at the first start]
+    #[arg(long, value_parser = |text: &str| Ok::<_, std::convert::Infallible>(Key::new(text)))]
+    agent_key: Option<Key>,
+    /// Configuration file (TOML); the command line takes precedence
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+/// Errors of the command line and the configuration, as opposed to those of the machine.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UsageError(String);
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if !error.use_stderr() => {
+            return if error.print().is_ok() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            };
+        }
+        Err(error) => {
+            let text = error.to_string();
+            return fail(
+                2,
+                text.lines()
+                    .next()
+                    .unwrap_or_default()
+                    .trim_start_matches("error: "),
+            );
+        }
+    };
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let usage = error.is::<UsageError>()
+                || matches!(
+                    error.downcast_ref::<StartError>(),
+                    Some(StartError::Open(OpenError::Url(_)) | StartError::EmptyKey(_))
+                );
+            fail(if usage { 2 } else { 1 }, &format!("{error:#}"))
+        }
+    }
+}
+
+fn fail(code: u8, message: &str) -> ExitCode {
+    let line = message.replace(['\n', '\r'], " ");
+    drop(writeln!(std::io::stderr(), "oco-mock-server: {line}"));
+    ExitCode::from(code)
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+        )
+        .init();
+    let file = match &arguments.config {
+        Some(path) => {
+            FileConfig::read(path).map_err(|error| UsageError(format!("{:#}", anyhow::Error::from(error))))?
+        }
+        None => FileConfig::default(),
+    };
+    let listen = arguments
+        .listen
+        .or_else(|| file.listen.clone())
+        .unwrap_or_else(|| "127.0.0.1:8080".into());
+    let listen: SocketAddr = listen.parse().map_err(|_| {
+        UsageError(format!(
+            "{listen:?} is no address to listen on: expected IP:PORT such as 127.0.0.1:8080"
+        ))
+    })?;
+    let mut config = file.into_config();
+    config.database = arguments.database.unwrap_or(config.database);
+    config.agent_key = arguments.agent_key.or(config.agent_key);
+    let database = config.database.clone();
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(async move {
+            let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+            let server = Server::start(config, listener, stop_signal()?).await?;
+            let greeting = format!(
+                "oco-mock-server {} listening on {}\nagent API URL:          {}\nagent registration key: {}\n\
+                 REST base URL:          {}\nREST API key:           {}\ndatabase:               {database}\n",
+                env!("CARGO_PKG_VERSION"),
+                server.addr,
+                server.agent_url(),
+                server.agent_key.expose(),
+                server.rest_url(),
+                server.api_key.expose(),
+            );
+            // Nobody may be reading; the server runs all the same.
+            let mut stdout = std::io::stdout();
+            drop(stdout.write_all(greeting.as_bytes()).and_then(|()| stdout.flush()));
+            server.join().await.context("the server failed")
+        })
+}
+
+/// Completes at SIGINT or SIGTERM (Ctrl-C on Windows).
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+        Ok(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        })
+    }
+    #[cfg(not(unix))]
+    {
+        Ok(async {
+            if tokio::signal::ctrl_c().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
+    }
+}

@@ -1,0 +1,58 @@
+//! Counts requests and logs each once, without its body and without secrets.
+
+use crate::state::ServerState;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+/// What a request was about: the method of the agent API, or the route of another. Set on the response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Label(pub(crate) &'static str);
+
+/// Label of requests of the agent API whose method is not known.
+pub(crate) const UNKNOWN: Label = Label("unknown");
+const OTHER: Label = Label("other");
+
+/// Requests by label and status.
+#[derive(Debug, Default)]
+pub(crate) struct Counters(Mutex<BTreeMap<(Label, u16), u64>>);
+
+impl Counters {
+    fn count(&self, label: Label, status: u16) {
+        let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counters.entry((label, status)).or_default() += 1;
+    }
+
+    /// Label -> status -> requests.
+    pub(crate) fn snapshot(&self) -> BTreeMap<&'static str, BTreeMap<u16, u64>> {
+        let counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut snapshot: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+        for ((label, status), count) in &*counters {
+            snapshot.entry(label.0).or_default().insert(*status, *count);
+        }
+        snapshot
+    }
+}
+
+/// Counts and logs one request.
+pub(crate) async fn layer(State(state): State<Arc<ServerState>>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let logged = tracing::enabled!(target: "oco_mock_server::access", tracing::Level::INFO)
+        .then(|| (request.method().clone(), request.uri().path().to_owned()));
+    let response = next.run(request).await;
+    let label = response.extensions().get::<Label>().copied().unwrap_or(OTHER);
+    let status = response.status().as_u16();
+    state.counters.count(label, status);
+    if let Some((method, path)) = logged {
+        let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        tracing::info!(
+            target: "oco_mock_server::access",
+            { http.method = %method, http.path = path, http.status = status, rpc.method = label.0, elapsed_us },
+            "request"
+        );
+    }
+    response
+}

@@ -1,0 +1,245 @@
+//! The JSON-RPC envelope of a request, parsed no further than its `data`.
+
+use crate::error::Refusal;
+use oco_protocol::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// Longest host name and uid, characters.
+const MAX_NAME: usize = 200;
+
+/// A request's envelope.
+#[derive(Debug)]
+pub(super) struct Envelope<'a> {
+    /// Echoed in the answer.
+    pub(super) id: Value,
+    pub(super) method: Cow<'a, str>,
+    pub(super) params: Params<'a>,
+}
+
+/// Parameters of all methods.
+#[derive(Debug)]
+pub(super) struct Params<'a> {
+    pub(super) hostname: Cow<'a, str>,
+    /// None where it is empty or missing.
+    pub(super) uid: Option<Cow<'a, str>>,
+    /// None where it is missing or no timestamp.
+    pub(super) timestamp: Option<Timestamp>,
+    pub(super) package_id: Option<Value>,
+    data: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct RawEnvelope<'a> {
+    #[serde(borrow)]
+    jsonrpc: Cow<'a, str>,
+    id: Value,
+    #[serde(borrow)]
+    method: Cow<'a, str>,
+    #[serde(borrow)]
+    params: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct RawParams<'a> {
+    #[serde(borrow)]
+    hostname: Cow<'a, str>,
+    #[serde(borrow, default)]
+    uid: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    timestamp: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+    #[serde(rename = "package-id", default)]
+    package_id: Option<Value>,
+}
+
+impl<'a> Envelope<'a> {
+    /// Parses a body. Anything but the one right form is refused alike, as the real server does.
+    pub(super) fn parse(body: &'a [u8]) -> Result<Self, Refusal> {
+        Self::try_parse(body).ok_or(Refusal::InvalidJson)
+    }
+
+    fn try_parse(body: &'a [u8]) -> Option<Self> {
+        let text = std::str::from_utf8(body).ok()?;
+        if has_lone_surrogate(body) {
+            return None;
+        }
+        let envelope: RawEnvelope<'a> = object(text)?;
+        if envelope.jsonrpc != oco_protocol::rpc::JSONRPC_VERSION || envelope.id.is_null() {
+            return None;
+        }
+        let params: RawParams<'a> = object(envelope.params.get())?;
+        let uid = params
+            .uid
+            .map(|uid| serde_json::from_str::<Option<Cow<'a, str>>>(uid.get()))
+            .transpose()
+            .ok()?;
+        let uid = uid.flatten().filter(|uid| !uid.is_empty());
+        let fits = |name: &str| name.chars().count() <= MAX_NAME;
+        if params.hostname.is_empty() || !fits(&params.hostname) || !uid.as_deref().is_none_or(fits) {
+            return None;
+        }
+        Some(Self {
+            id: envelope.id,
+            method: envelope.method,
+            params: Params {
+                hostname: params.hostname,
+                uid,
+                timestamp: params
+                    .timestamp
+                    .and_then(|raw| serde_json::from_str(raw.get()).ok()),
+                package_id: params.package_id,
+                data: params.data,
+            },
+        })
+    }
+}
+
+impl<'a> Params<'a> {
+    /// `data`, which must be an object with something in it.
+    pub(super) fn data<T: Deserialize<'a>>(&self) -> Result<T, Refusal> {
+        let text = self.data.map_or("", RawValue::get);
+        let empty = text.trim_start_matches('{').trim_start().starts_with('}');
+        if empty {
+            Err(Refusal::InvalidJson)
+        } else {
+            object(text).ok_or(Refusal::InvalidJson)
+        }
+    }
+}
+
+/// Parses an object. serde would take a list for a struct, too.
+fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
+    text.trim_start()
+        .starts_with('{')
+        .then(|| serde_json::from_str(text).ok())
+        .flatten()
+}
+
+/// Whether a `\uD800`..`\uDFFF` escape is not half of a pair. Checked on the whole body because parts of it are stored
+/// without being decoded.
+fn has_lone_surrogate(body: &[u8]) -> bool {
+    let unit_at = |at: usize| {
+        let digits = body.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let mut at = 0;
+    while let Some(found) = body[at..].iter().position(|byte| *byte == b'\\') {
+        at += found;
+        match unit_at(at) {
+            Some(0xD800..0xDC00) if matches!(unit_at(at + 6), Some(0xDC00..0xE000)) => at += 12,
+            Some(0xD800..0xE000) => return true,
+            Some(_) => at += 6,
+            None => at += 2,
+        }
+        if at >= body.len() {
+            break;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn refused(body: &str) -> bool {
+        matches!(Envelope::parse(body.as_bytes()), Err(Refusal::InvalidJson))
+    }
+
+    #[test]
+    fn the_right_form_is_parsed() {
+        let body = r#"{"jsonrpc":"2.0","id":"x","method":"m","params":{"hostname":"PC","uid":"","timestamp":"1.5","data":{"a":1}}}"#;
+        let envelope = Envelope::parse(body.as_bytes()).unwrap();
+        assert_eq!((envelope.id, &*envelope.method), (Value::from("x"), "m"));
+        assert_eq!(envelope.params.uid, None);
+        assert_eq!(envelope.params.timestamp, Some(Timestamp::from_micros(1_500_000)));
+        assert_eq!(envelope.params.data::<Value>().unwrap()["a"], 1);
+    }
+
+    #[test]
+    fn every_other_form_is_refused() {
+        let valid = r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"hostname":"a"}}"#;
+        assert!(!refused(valid));
+        for body in [
+            "",
+            "null",
+            "[]",
+            "{}",
+            "{",
+            "\"x\"",
+            "\u{feff}{}",
+            &format!("[{valid}]"),
+            &valid.replace("2.0", "1.0"),
+            &valid.replace("\"2.0\"", "2.0"),
+            &valid.replace("\"id\":1", "\"id\":null"),
+            &valid.replace("\"id\":1,", ""),
+            &valid.replace("\"m\"", "1"),
+            &valid.replace("{\"hostname\":\"a\"}", "{}"),
+            &valid.replace("{\"hostname\":\"a\"}", "[\"a\"]"),
+            &valid.replace("{\"hostname\":\"a\"}", "{\"uid\":\"a\"}"),
+            &valid.replace("\"a\"", "1"),
+            &valid.replace("\"a\"", "\"\""),
+            &valid.replace("\"a\"", &format!("\"{}\"", "ä".repeat(201))),
+            &valid.replace("\"a\"", r#""a","uid":7"#),
+            &valid.replace("\"a\"", r#""a","data":{"x":"\ud800"}"#),
+        ] {
+            assert!(refused(body), "{body}");
+        }
+    }
+
+    #[test]
+    fn data_must_be_an_object_with_something_in_it() {
+        for data in [
+            "",
+            ",\"data\":{}",
+            ",\"data\":{ }",
+            ",\"data\":[]",
+            ",\"data\":[1]",
+            ",\"data\":null",
+            ",\"data\":1",
+        ] {
+            let body =
+                format!(r#"{{"jsonrpc":"2.0","id":1,"method":"m","params":{{"hostname":"a"{data}}}}}"#);
+            let envelope = Envelope::parse(body.as_bytes()).unwrap();
+            assert!(envelope.params.data::<Value>().is_err(), "{data}");
+        }
+    }
+
+    #[test]
+    fn only_halves_of_pairs_are_lone() {
+        for (text, lone) in [
+            (r"\ud83d\ude00", false),
+            (r"\ud83d", true),
+            (r"\ude00", true),
+            (r"\ud83d\ud83d\ude00", true),
+            (r"\\ud83d", false),
+            (r"\\\ud83d", true),
+            (r"\u00e4", false),
+            (r"\", false),
+            (r"\u", false),
+            ("", false),
+        ] {
+            assert_eq!(has_lone_surrogate(text.as_bytes()), lone, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_panics(body: Vec<u8>) {
+            drop(Envelope::parse(&body));
+        }
+
+        #[test]
+        fn lone_surrogates_are_found_as_the_parser_finds_them(units in proptest::collection::vec(
+            prop_oneof![Just(r"\ud83d"), Just(r"\ude00"), Just(r"\u0041"), Just(r"\\"), Just("x")], 0..8)) {
+            let text = units.concat();
+            let parsed = serde_json::from_str::<String>(&format!("\"{text}\"")).is_ok();
+            prop_assert_eq!(has_lone_surrogate(text.as_bytes()), !parsed);
+        }
+    }
+}

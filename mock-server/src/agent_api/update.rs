@@ -1,0 +1,258 @@
+//! `oco.agent.update`: the inventory, of which only what changed is stored.
+
+use super::{Request, is_date_time, section_digest};
+use crate::error::Refusal;
+use crate::state::ServerState;
+use crate::store::inventory::{ChangedSection, LoginRow, Section, SoftwareItem, StoreInventory};
+use crate::store::{Computer, ComputerState, Digests};
+use axum::response::Response;
+use oco_protocol::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::OwnedMutexGuard;
+
+/// Time after an update within which a forced one is refused.
+const FORCED_UPDATE_PAUSE: Duration = Duration::from_secs(25);
+/// Fields that differ every time; they would have the facts rewritten at every update.
+const VOLATILE: [&str; 3] = ["uptime", "battery_level", "battery_status"];
+
+type Fields<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
+
+/// Serves an inventory.
+pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
+    let sender = request.sender()?;
+    let fields: Fields<'_> = request.envelope.params.data()?;
+    let now = request.state.now();
+    if is_too_often(&sender.computer.state(), now) {
+        return Err(Refusal::UpdateRefused);
+    }
+    // Inventories of one computer are compared and stored one after the other.
+    let turn = sender.computer.inventory.clone().lock_owned().await;
+    let parsed = Parsed::from_fields(&fields, sender.computer.state().digests)?;
+    store(request.state, sender.computer, parsed, &fields, now, turn).await?;
+    request.answer(
+        &sender.server_key,
+        true.into(),
+        json!({ "policies": { "machine": [] } }),
+    )
+}
+
+/// Whether the server asks for an update that it has just had.
+fn is_too_often(state: &ComputerState, now: Timestamp) -> bool {
+    let pause = FORCED_UPDATE_PAUSE.as_micros();
+    let age = |last: Timestamp| now.as_micros().saturating_sub(last.as_micros());
+    state.force_update
+        && state
+            .last_update
+            .is_some_and(|last| u128::from(age(last)) < pause)
+}
+
+/// What of an inventory differs from the stored one.
+#[derive(Debug, Default)]
+struct Parsed<'a> {
+    sections: Vec<ChangedSection>,
+    software: Option<(i64, Vec<SoftwareItem<'a>>)>,
+    logins: Option<(i64, Vec<LoginRow>)>,
+    volatile: String,
+}
+
+impl<'a> Parsed<'a> {
+    fn from_fields(fields: &Fields<'a>, known: Digests) -> Result<Self, Refusal> {
+        let mut parsed = Self::default();
+        let mut facts = Vec::new();
+        let mut volatile = Vec::new();
+        for (name, raw) in fields {
+            let section = Section::of_field(name);
+            // Null stands for "unknown" in these fields: what is stored stays.
+            if section != Section::Facts && raw.get() == "null" {
+                continue;
+            }
+            match section {
+                Section::Facts if VOLATILE.contains(&name.as_ref()) => volatile.push((name.as_ref(), *raw)),
+                Section::Facts => facts.push((name.as_ref(), *raw)),
+                section => parsed.add(section, raw, known)?,
+            }
+        }
+        parsed.volatile = object(&volatile);
+        let content = object(&facts);
+        let digest = section_digest(&[content.as_bytes()]);
+        if known[Section::Facts as usize] != digest {
+            parsed.sections.push(ChangedSection {
+                section: Section::Facts,
+                digest,
+                content,
+            });
+        }
+        Ok(parsed)
+    }
+
+    /// Adds a section if it changed. What cannot be stored is refused as the database of a real server refuses it.
+    fn add(&mut self, section: Section, raw: &'a RawValue, known: Digests) -> Result<(), Refusal> {
+        let text = raw.get();
+        let digest = section_digest(&[text.as_bytes()]);
+        if known[section as usize] == digest {
+            return Ok(());
+        }
+        match section {
+            Section::Software => {
+                let items = serde_json::from_str(text)
+                    .map_err(|_| Refusal::Conflict("a software item has no name or no version"))?;
+                self.software = Some((digest, items));
+            }
+            Section::Logins => {
+                let logins: Vec<LoginRow> =
+                    serde_json::from_str(text).map_err(|_| Refusal::Conflict("a login has no user name"))?;
+                self.logins = Some((
+                    digest,
+                    logins
+                        .into_iter()
+                        .filter(|login| is_date_time(&login.timestamp))
+                        .collect(),
+                ));
+            }
+            section => self.sections.push(ChangedSection {
+                section,
+                digest,
+                content: text.to_owned(),
+            }),
+        }
+        Ok(())
+    }
+}
+
+/// A JSON object of raw values.
+fn object(fields: &[(&str, &RawValue)]) -> String {
+    let mut text = String::from("{");
+    for (index, (name, raw)) in fields.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        text.push_str(&Value::from(*name).to_string());
+        text.push(':');
+        text.push_str(raw.get());
+    }
+    text.push('}');
+    text
+}
+
+/// Stores what changed, in a task of its own: a client that hangs up must not let the next inventory in too early.
+async fn store(
+    state: &Arc<ServerState>,
+    computer: Arc<Computer>,
+    parsed: Parsed<'_>,
+    fields: &Fields<'_>,
+    now: Timestamp,
+    turn: OwnedMutexGuard<()>,
+) -> Result<(), Refusal> {
+    let text = |name: &str| fields.get(name).and_then(|raw| String::deserialize(*raw).ok());
+    let write = StoreInventory {
+        computer,
+        now,
+        os: text("os"),
+        os_version: text("os_version"),
+        volatile: parsed.volatile,
+        sections: parsed.sections,
+        software: parsed
+            .software
+            .map(|(digest, items)| (digest, state.store.software.resolve(items))),
+        index: state.store.software.clone(),
+        logins: parsed.logins,
+    };
+    let state = state.clone();
+    let stored = tokio::spawn(async move {
+        let stored = state.store.write(write).await;
+        drop(turn);
+        stored
+    });
+    stored
+        .await
+        .map_err(|_| Refusal::Conflict("storing was cut off"))?
+        .map_err(Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, known: Digests) -> Result<Parsed<'_>, Refusal> {
+        Parsed::from_fields(&serde_json::from_str(text).unwrap(), known)
+    }
+
+    fn digests(parsed: &Parsed<'_>) -> Digests {
+        let mut digests = Digests::default();
+        for section in &parsed.sections {
+            digests[section.section as usize] = section.digest;
+        }
+        if let Some((digest, _)) = parsed.software {
+            digests[Section::Software as usize] = digest;
+        }
+        digests
+    }
+
+    const INVENTORY: &str = r#"{"os":"Debian","uptime":1.5,"users":[{"username":"a"}],"new":{"x":1},
+        "software":[{"name":"n","version":"1","description":"d"}],"networks":null,
+        "logins":[{"username":"u","timestamp":"2026-01-01 00:00:00"},{"username":"u","timestamp":"soon"}]}"#;
+
+    #[test]
+    fn an_inventory_is_split_into_sections() {
+        let parsed = parse(INVENTORY, Digests::default()).unwrap();
+        let contents: Vec<_> = parsed
+            .sections
+            .iter()
+            .map(|s| (s.section, s.content.as_str()))
+            .collect();
+        assert_eq!(
+            contents,
+            [
+                (Section::Users, r#"[{"username":"a"}]"#),
+                (Section::Facts, r#"{"new":{"x":1},"os":"Debian"}"#)
+            ]
+        );
+        assert_eq!(parsed.volatile, r#"{"uptime":1.5}"#);
+        assert_eq!(parsed.software.as_ref().unwrap().1.len(), 1);
+        assert_eq!(
+            parsed.logins.as_ref().unwrap().1.len(),
+            1,
+            "a bad timestamp costs its item"
+        );
+    }
+
+    #[test]
+    fn what_did_not_change_is_left_out() {
+        let first = parse(INVENTORY, Digests::default()).unwrap();
+        let second = INVENTORY.replace("1.5", "99").replace("Debian", "Ubuntu");
+        let second = parse(&second, digests(&first)).unwrap();
+        assert_eq!(second.sections.len(), 1);
+        assert_eq!(second.sections[0].section, Section::Facts);
+        assert!(second.software.is_none());
+    }
+
+    #[test]
+    fn software_without_a_version_is_refused() {
+        for item in [r#"{"name":"n"}"#, r#"{"name":"n","version":null}"#, "7"] {
+            let text = format!(r#"{{"software":[{item}]}}"#);
+            assert!(
+                matches!(parse(&text, Digests::default()), Err(Refusal::Conflict(_))),
+                "{item}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_a_forced_update_right_after_another_is_too_often() {
+        let at = |seconds: u64| Timestamp::from_micros(seconds * 1_000_000);
+        let mut state = ComputerState {
+            last_update: Some(at(100)),
+            ..ComputerState::default()
+        };
+        assert!(!is_too_often(&state, at(101)));
+        state.force_update = true;
+        assert!(is_too_often(&state, at(124)));
+        assert!(!is_too_often(&state, at(125)));
+    }
+}

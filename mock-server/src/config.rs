@@ -1,0 +1,270 @@
+//! What the server is told at start, and the configuration file that says it.
+
+use crate::clock::{Clock, Random, SystemClock, SystemRandom};
+use oco_protocol::Key;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Everything the server needs but a socket and a shutdown signal.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `sqlite:PATH` or `sqlite::memory:`.
+    pub database: String,
+    /// Key that unknown and pre-registered computers sign their first hello with. None: the one in the database, which
+    /// is generated where there is none.
+    pub agent_key: Option<Key>,
+    /// Key of the REST API; none as above.
+    pub api_key: Option<Key>,
+    /// Age at which an inventory is asked for again. None: as stored, or two hours.
+    pub update_interval: Option<Duration>,
+    /// Whether unknown computers may register themselves. None: as stored, or yes.
+    pub self_registration: Option<bool>,
+    /// What a client may cost.
+    pub limits: Limits,
+    /// The server's time.
+    pub clock: Arc<dyn Clock>,
+    /// The server's randomness.
+    pub random: Arc<dyn Random>,
+}
+
+/// What a client may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest request body, bytes.
+    pub body: usize,
+    /// Time to send the head of a request; also how long an idle connection is kept.
+    pub header_timeout: Duration,
+    /// Time to send the body of a request.
+    pub body_timeout: Duration,
+    /// Connections served at a time; more wait in the listener's backlog.
+    pub connections: usize,
+    /// Time for running requests to end after the shutdown signal.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body: 64 << 20,
+            header_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(120),
+            connections: 10_000,
+            drain_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+impl Default for Config {
+    /// In memory, with generated keys, the machine's clock and its random source.
+    fn default() -> Self {
+        Self {
+            database: "sqlite::memory:".into(),
+            agent_key: None,
+            api_key: None,
+            update_interval: None,
+            self_registration: None,
+            limits: Limits::default(),
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom),
+        }
+    }
+}
+
+/// The configuration file: TOML with these keys, all optional.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct FileConfig {
+    /// Address and port to listen on.
+    pub listen: Option<String>,
+    /// See [`Config::database`].
+    pub database: Option<String>,
+    /// See [`Config::agent_key`].
+    pub agent_key: Option<Key>,
+    /// See [`Config::api_key`].
+    pub api_key: Option<Key>,
+    /// Seconds.
+    pub update_interval: Option<u64>,
+    /// See [`Config::self_registration`].
+    pub self_registration: Option<bool>,
+    /// Bytes.
+    pub max_body: Option<usize>,
+    /// Seconds.
+    pub header_timeout: Option<u64>,
+    /// Seconds.
+    pub body_timeout: Option<u64>,
+    /// See [`Limits::connections`].
+    pub max_connections: Option<usize>,
+    /// Seconds.
+    pub drain_timeout: Option<u64>,
+}
+
+/// A configuration file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileConfigError {
+    /// It cannot be read.
+    #[error("cannot read the configuration file {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is no TOML, or has a key or value that is not accepted.
+    #[error("{}:{line}: {key}{reason}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where, counted from 1.
+        line: usize,
+        /// The key on that line and a colon, or nothing.
+        key: String,
+        /// What is wrong, and what is accepted.
+        reason: String,
+    },
+}
+
+impl FileConfig {
+    /// Reads the file at `path`.
+    pub fn read(path: &Path) -> Result<Self, FileConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| FileConfigError::Read {
+            path: path.into(),
+            source,
+        })?;
+        Self::parse(&text, path)
+    }
+
+    /// Parses `text`, which was read from `path`.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, FileConfigError> {
+        let config: Self = toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start).min(text.len());
+            let line = text.as_bytes()[..at]
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count()
+                + 1;
+            let reason = error.message().lines().collect::<Vec<_>>().join("; ");
+            parse_error(path, text, line, reason)
+        })?;
+        let zero = |key: &str, value: Option<u64>| match value {
+            Some(0) => {
+                let line = text
+                    .lines()
+                    .position(|line| key_of(line) == Some(key))
+                    .unwrap_or(0)
+                    + 1;
+                Err(parse_error(path, text, line, "must be at least 1".into()))
+            }
+            _ => Ok(()),
+        };
+        zero("max-body", config.max_body.map(|value| value as u64))?;
+        zero("header-timeout", config.header_timeout)?;
+        zero("body-timeout", config.body_timeout)?;
+        zero(
+            "max-connections",
+            config.max_connections.map(|value| value as u64),
+        )?;
+        Ok(config)
+    }
+
+    /// These settings over the defaults; `listen` is not among them.
+    pub fn into_config(self) -> Config {
+        let defaults = Limits::default();
+        let seconds = |value: Option<u64>, default| value.map_or(default, Duration::from_secs);
+        Config {
+            database: self.database.unwrap_or_else(default_database),
+            agent_key: self.agent_key,
+            api_key: self.api_key,
+            update_interval: self.update_interval.map(Duration::from_secs),
+            self_registration: self.self_registration,
+            limits: Limits {
+                body: self.max_body.unwrap_or(defaults.body),
+                header_timeout: seconds(self.header_timeout, defaults.header_timeout),
+                body_timeout: seconds(self.body_timeout, defaults.body_timeout),
+                connections: self.max_connections.unwrap_or(defaults.connections),
+                drain_timeout: seconds(self.drain_timeout, defaults.drain_timeout),
+            },
+            ..Config::default()
+        }
+    }
+}
+
+/// `oco-mock-server/oco.db` in the user's data folder (`$XDG_DATA_HOME`, else `~/.local/share`, `%LOCALAPPDATA%` on
+/// Windows); where there is none of these, `oco-mock-server.db` in the current folder.
+fn default_database() -> String {
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let folder = set("XDG_DATA_HOME")
+        .or_else(|| set("LOCALAPPDATA"))
+        .or_else(|| set("HOME").map(|home| home.join(".local/share")));
+    let path = folder.map_or_else(
+        || PathBuf::from("oco-mock-server.db"),
+        |folder| folder.join("oco-mock-server").join("oco.db"),
+    );
+    format!("sqlite:{}", path.display())
+}
+
+fn parse_error(path: &Path, text: &str, line: usize, reason: String) -> FileConfigError {
+    let key = text.lines().nth(line - 1).and_then(key_of);
+    FileConfigError::Parse {
+        path: path.into(),
+        line,
+        key: key.map(|key| format!("{key}: ")).unwrap_or_default(),
+        reason,
+    }
+}
+
+fn key_of(line: &str) -> Option<&str> {
+    let (key, _) = line.split_once('=')?;
+    Some(key.trim()).filter(|key| !key.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        FileConfig::parse(text, Path::new("mock.toml"))
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let text = "listen = '127.0.0.1:1'\ndatabase = 'sqlite::memory:'\nagent-key = 'a'\napi-key = 'b'\n\
+                    update-interval = 60\nself-registration = false\nmax-body = 1\nheader-timeout = 2\n\
+                    body-timeout = 3\nmax-connections = 4\ndrain-timeout = 0\n";
+        let config = FileConfig::parse(text, Path::new("mock.toml"))
+            .unwrap()
+            .into_config();
+        assert_eq!(config.database, "sqlite::memory:");
+        assert_eq!(config.update_interval, Some(Duration::from_secs(60)));
+        assert_eq!(config.self_registration, Some(false));
+        assert_eq!((config.limits.body, config.limits.connections), (1, 4));
+        assert_eq!(config.limits.drain_timeout, Duration::ZERO);
+    }
+
+    #[test]
+    fn errors_name_file_line_and_key() {
+        assert!(error("listen = 'x'\nnonsense = 1").starts_with("mock.toml:2: nonsense: unknown field"));
+        assert!(
+            error("\n\nupdate-interval = 'soon'").starts_with("mock.toml:3: update-interval: invalid type")
+        );
+        assert!(error("a = = 1").starts_with("mock.toml:1: a: "));
+        assert_eq!(
+            error("\nmax-connections = 0"),
+            "mock.toml:2: max-connections: must be at least 1"
+        );
+        assert!(!error("agent-key = 1\n\n").contains('\n'));
+    }
+
+    #[test]
+    fn an_unreadable_file_is_named() {
+        let error = FileConfig::read(Path::new("no/such/file.toml")).unwrap_err();
+        assert!(error.to_string().contains("no/such/file.toml"));
+    }
+}

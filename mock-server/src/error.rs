@@ -1,0 +1,147 @@
+//! Errors as responses: the refusals of the agent API and the JSON errors of the REST surface.
+
+use crate::clock::RandomError;
+use crate::store::StoreError;
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+/// Why the agent API refuses a request: a status and a line of plain text, sent as HTML as the real server does.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("Content type mismatch")]
+    ContentType,
+    #[error("Invalid JSON data")]
+    InvalidJson,
+    #[error("Unknown method")]
+    UnknownMethod,
+    #[error("Signature header missing")]
+    SignatureMissing,
+    #[error("Invalid agent signature")]
+    InvalidSignature,
+    #[error("Agent timestamp too old")]
+    TimestampTooOld,
+    #[error("Client self-registration is disabled")]
+    RegistrationDisabled,
+    #[error("Computer not found")]
+    UnknownComputer,
+    #[error("Update refused (too often or invalid data)")]
+    UpdateRefused,
+    #[error("Package not found")]
+    UnknownPackage,
+    #[error("No active job for this package")]
+    NoActiveJob,
+    #[error("Job »{0}« not found")]
+    UnknownJob(String),
+    #[error("Computer not allowed to update job »{0}«")]
+    ForeignJob(String),
+    #[error("Invalid password data")]
+    InvalidPassword,
+    #[error("Request body larger than {0} bytes")]
+    BodyTooLarge(usize),
+    #[error("Request body not received in time")]
+    BodyTimeout,
+    /// What the database of a real server would refuse: an empty body.
+    #[error("{0}")]
+    Conflict(&'static str),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Random(#[from] RandomError),
+}
+
+impl Refusal {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::ContentType
+            | Self::InvalidJson
+            | Self::UnknownMethod
+            | Self::UpdateRefused
+            | Self::UnknownPackage
+            | Self::NoActiveJob
+            | Self::UnknownJob(_)
+            | Self::InvalidPassword => StatusCode::BAD_REQUEST,
+            Self::SignatureMissing
+            | Self::InvalidSignature
+            | Self::TimestampTooOld
+            | Self::RegistrationDisabled
+            | Self::UnknownComputer
+            | Self::ForeignJob(_) => StatusCode::UNAUTHORIZED,
+            Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::Conflict(_) | Self::Store(_) | Self::Random(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let body = if status.is_server_error() {
+            tracing::warn!(
+                status = status.as_u16(),
+                error = chain(&self),
+                "agent request failed"
+            );
+            String::new()
+        } else {
+            tracing::debug!(status = status.as_u16(), reason = %self, "agent request refused");
+            self.to_string()
+        };
+        (status, [(header::CONTENT_TYPE, "text/html; charset=UTF-8")], body).into_response()
+    }
+}
+
+/// Why the REST surface refuses a request: a status and `{"error": "..."}`.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    #[error("the Authorization header is missing or wrong: send `Authorization: Bearer <API key>`")]
+    Unauthorized,
+    #[error("{0}")]
+    Invalid(String),
+    #[error("there is no {0}")]
+    NotFound(String),
+    #[error("{0}")]
+    Conflict(String),
+    #[error("{0} is not allowed here")]
+    MethodNotAllowed(String),
+    #[error("{message}")]
+    Rejected { status: StatusCode, message: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = match &self {
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Rejected { status, .. } => *status,
+            Self::Store(error) => {
+                tracing::warn!(error = chain(error), "REST request failed");
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        };
+        (status, Json(json!({ "error": chain(&self) }))).into_response()
+    }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        // Transparent errors repeat their cause.
+        if !text.ends_with(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
+        cause = error.source();
+    }
+    text.replace(['\n', '\r'], " ")
+}

@@ -1,0 +1,132 @@
+//! The REST surface under `/mock/v1`: what a test sets up and looks at. JSON in and out; times are UNIX seconds.
+
+pub(crate) mod computers;
+pub(crate) mod deployments;
+pub(crate) mod jobs;
+pub(crate) mod packages;
+pub(crate) mod rules;
+pub(crate) mod settings;
+pub(crate) mod software;
+pub(crate) mod stats;
+
+use crate::access_log::Label;
+use crate::error::ApiError;
+use crate::keys;
+use crate::state::ServerState;
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use std::sync::Arc;
+
+/// Largest page of a list.
+const MAX_PAGE: i64 = 1000;
+
+/// A JSON body whose errors are [`ApiError`]s.
+#[derive(Debug, FromRequest)]
+#[from_request(via(axum::Json), rejection(ApiError))]
+pub(crate) struct Body<T>(pub(crate) T);
+
+/// Query parameters whose errors are [`ApiError`]s.
+#[derive(Debug, FromRequestParts)]
+#[from_request(via(axum::extract::Query), rejection(ApiError))]
+pub(crate) struct Query<T>(pub(crate) T);
+
+/// A path parameter whose errors are [`ApiError`]s.
+#[derive(Debug, FromRequestParts)]
+#[from_request(via(axum::extract::Path), rejection(ApiError))]
+pub(crate) struct Path<T>(pub(crate) T);
+
+impl From<JsonRejection> for ApiError {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::Rejected {
+            status: rejection.status(),
+            message: rejection.body_text(),
+        }
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::Rejected {
+            status: rejection.status(),
+            message: rejection.body_text(),
+        }
+    }
+}
+
+impl From<PathRejection> for ApiError {
+    fn from(rejection: PathRejection) -> Self {
+        Self::Rejected {
+            status: rejection.status(),
+            message: rejection.body_text(),
+        }
+    }
+}
+
+/// Lets only requests with the API key pass.
+pub(crate) async fn authenticate(
+    State(state): State<Arc<ServerState>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let presented = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    match presented.and_then(|value| value.strip_prefix("Bearer ")) {
+        Some(key) if keys::same(&state.api_key, key) => Ok(next.run(request).await),
+        _ => Err(ApiError::Unauthorized),
+    }
+}
+
+/// Marks responses as those of the REST surface.
+pub(crate) async fn label(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    response.extensions_mut().insert(Label("rest"));
+    response
+}
+
+/// Says that the server serves.
+pub(crate) async fn health(State(state): State<Arc<ServerState>>) -> Result<&'static str, ApiError> {
+    state.store.last_seen().await?;
+    Ok("ok\n")
+}
+
+/// Answers paths that do not exist.
+pub(crate) async fn unknown(request: Request) -> ApiError {
+    ApiError::NotFound(format!("path {}", request.uri().path()))
+}
+
+/// Answers methods that a path does not have.
+pub(crate) async fn method_not_allowed(method: Method) -> ApiError {
+    ApiError::MethodNotAllowed(method.to_string())
+}
+
+/// A page of a list, within bounds.
+fn page(offset: Option<i64>, limit: Option<i64>) -> Result<(i64, i64), ApiError> {
+    let (offset, limit) = (offset.unwrap_or(0), limit.unwrap_or(100));
+    if offset < 0 || !(1..=MAX_PAGE).contains(&limit) {
+        return Err(ApiError::Invalid(format!(
+            "offset must not be negative and limit must be 1 to {MAX_PAGE}"
+        )));
+    }
+    Ok((offset, limit))
+}
+
+/// A text that must not be empty or longer than `max` characters.
+fn text(field: &str, value: &str, max: usize) -> Result<String, ApiError> {
+    let value = value.trim();
+    if value.is_empty() || value.chars().count() > max {
+        return Err(ApiError::Invalid(format!(
+            "{field} must have 1 to {max} characters"
+        )));
+    }
+    Ok(value.to_owned())
+}
+
+/// The answer to something created.
+fn created(body: serde_json::Value) -> (StatusCode, axum::Json<serde_json::Value>) {
+    (StatusCode::CREATED, axum::Json(body))
+}

@@ -1,0 +1,112 @@
+//! Deployments: containers of jobs.
+
+use super::{Body, Path, created, text};
+use crate::error::ApiError;
+use crate::state::ServerState;
+use crate::store::jobs::{Deploy, Deployment, DeploymentView, Targets};
+use axum::Json;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use oco_protocol::Timestamp;
+use serde::Deserialize;
+use serde_json::json;
+use std::sync::Arc;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewDeployment {
+    name: String,
+    /// Package ids in the order of execution.
+    packages: Vec<i64>,
+    computers: Computers,
+    /// Higher goes first.
+    #[serde(default)]
+    priority: i64,
+    /// 0 go on after a failure, 1 fail the rest.
+    #[serde(default)]
+    sequence_mode: u8,
+    /// Now, if left out.
+    start: Option<Timestamp>,
+    /// Never, if left out.
+    end: Option<Timestamp>,
+    /// Minutes until a package's restart, shutdown or exit.
+    #[serde(default = "five")]
+    restart_timeout: i64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "computers must be \"all\" or a list of ids")]
+enum Computers {
+    Ids(Vec<i64>),
+    All(All),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum All {
+    All,
+}
+
+fn five() -> i64 {
+    5
+}
+
+/// Makes a deployment.
+pub(crate) async fn create(
+    State(state): State<Arc<ServerState>>,
+    Body(new): Body<NewDeployment>,
+) -> Result<impl IntoResponse, ApiError> {
+    let now = state.now();
+    let write = checked(new, &state, now)?;
+    match state.store.write(write).await? {
+        Deployment::Done { id, jobs } => Ok(created(json!({ "id": id, "jobs": jobs }))),
+        Deployment::NoSuchPackage(id) => Err(ApiError::NotFound(format!("package {id}"))),
+        Deployment::NoSuchComputer(id) => Err(ApiError::NotFound(format!("computer {id}"))),
+    }
+}
+
+/// Shows a deployment with its jobs counted by state.
+pub(crate) async fn show(
+    State(state): State<Arc<ServerState>>,
+    Path(id): Path<i64>,
+) -> Result<Json<DeploymentView>, ApiError> {
+    let deployment = state.store.deployment(id).await?;
+    deployment
+        .map(Json)
+        .ok_or_else(|| ApiError::NotFound(format!("deployment {id}")))
+}
+
+fn checked(new: NewDeployment, state: &ServerState, now: Timestamp) -> Result<Deploy, ApiError> {
+    let invalid = |message: &str| Err(ApiError::Invalid(message.into()));
+    let starts_at = new.start.unwrap_or(now);
+    if new.packages.is_empty() {
+        return invalid("packages must name at least one package");
+    }
+    if new.sequence_mode > 1 {
+        return invalid("sequence_mode must be 0 or 1");
+    }
+    if new.end.is_some_and(|end| end <= starts_at) {
+        return invalid("end must be after start");
+    }
+    let targets = match new.computers {
+        Computers::All(All::All) => Targets::All,
+        Computers::Ids(ids) if ids.is_empty() => return invalid("computers must name at least one computer"),
+        Computers::Ids(mut ids) => {
+            ids.sort_unstable();
+            ids.dedup();
+            Targets::Ids(ids)
+        }
+    };
+    Ok(Deploy {
+        cache: state.store.cache.clone(),
+        name: text("name", &new.name, 255)?,
+        packages: new.packages,
+        targets,
+        priority: new.priority,
+        abort_on_failure: new.sequence_mode == 1,
+        starts_at,
+        ends_at: new.end,
+        restart_timeout: new.restart_timeout,
+        now,
+    })
+}

@@ -1,0 +1,54 @@
+//! All routes.
+
+use crate::state::ServerState;
+use crate::{access_log, agent_api, rest};
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{any, get, post};
+use oco_protocol::rpc::AGENT_API_PATH;
+use std::sync::Arc;
+
+/// The server without a socket.
+pub fn router(state: Arc<ServerState>) -> Router {
+    let rest = Router::new()
+        .route(
+            "/packages",
+            get(rest::packages::list).post(rest::packages::create),
+        )
+        .route("/deployments", post(rest::deployments::create))
+        .route("/deployments/{id}", get(rest::deployments::show))
+        .route(
+            "/computers",
+            get(rest::computers::list).post(rest::computers::create),
+        )
+        .route(
+            "/computers/{id}",
+            get(rest::computers::show).put(rest::computers::change),
+        )
+        .route("/computers/{id}/events", get(rest::computers::events))
+        .route("/computers/{id}/passwords", get(rest::computers::passwords))
+        .route("/jobs", get(rest::jobs::list))
+        .route("/software/computers", get(rest::software::computers))
+        .route(
+            "/event-rules",
+            get(rest::rules::events).post(rest::rules::add_event),
+        )
+        .route(
+            "/password-rules",
+            get(rest::rules::passwords).post(rest::rules::add_password),
+        )
+        .route("/settings", get(rest::settings::show).put(rest::settings::change))
+        .route("/stats", get(rest::stats::show))
+        .fallback(rest::unknown)
+        .method_not_allowed_fallback(rest::method_not_allowed)
+        .layer(from_fn_with_state(state.clone(), rest::authenticate))
+        .layer(from_fn(rest::label))
+        .layer(DefaultBodyLimit::max(state.limits.body));
+    Router::new()
+        .route(AGENT_API_PATH, any(agent_api::handle))
+        .nest("/mock/v1", rest)
+        .route("/healthz", get(rest::health))
+        .layer(from_fn_with_state(state.clone(), access_log::layer))
+        .with_state(state)
+}

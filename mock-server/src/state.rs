@@ -1,0 +1,212 @@
+//! What all requests share: the store, the settings, the clock.
+
+use crate::access_log::Counters;
+use crate::clock::{Clock, Random, RandomError};
+use crate::config::{Config, Limits};
+use crate::keys;
+use crate::store::settings::SaveSettings;
+use crate::store::{OpenError, Store, StoreError, events::EventRule, passwords::StoredPasswordRule};
+use bytes::Bytes;
+use oco_protocol::{Key, Timestamp};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+const DEFAULT_UPDATE_INTERVAL: Duration = Duration::from_secs(2 * 3600);
+
+/// A server that cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The settings cannot be read or written.
+    #[error("cannot load the server's settings: {0}")]
+    Settings(String),
+    /// No keys can be made.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// A key of the configuration is empty.
+    #[error("the {0} is empty: leave it out to have one generated")]
+    EmptyKey(&'static str),
+    /// The listener is of no use.
+    #[error("cannot tell the address of the listener")]
+    Listener(#[source] std::io::Error),
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        Self::Settings(crate::error::chain(&error))
+    }
+}
+
+/// Settings that can be changed while the server runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) update_interval: Duration,
+    pub(crate) self_registration: bool,
+}
+
+/// Rules that a hello's answer depends on.
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    pub(crate) events: Vec<EventRule>,
+    pub(crate) passwords: Vec<StoredPasswordRule>,
+}
+
+/// What all requests share.
+#[derive(Debug)]
+pub struct ServerState {
+    pub(crate) store: Store,
+    pub(crate) agent_key: Key,
+    pub(crate) api_key: Key,
+    pub(crate) limits: Limits,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) counters: Counters,
+    clock: Arc<dyn Clock>,
+    settings: RwLock<Settings>,
+    rules: RwLock<Arc<Rules>>,
+    last_answer: AtomicU64,
+    last_archive: Mutex<Option<(i64, Bytes)>>,
+}
+
+impl ServerState {
+    /// Opens the database and settles the keys.
+    pub async fn open(config: Config) -> Result<Arc<Self>, StartError> {
+        let store = Store::open(&config.database).await?;
+        let agent_key = key(&store, "agent-key", config.agent_key, &*config.random).await?;
+        let api_key = key(&store, "api-key", config.api_key, &*config.random).await?;
+        let settings = settings(&store, config.update_interval, config.self_registration).await?;
+        save(&store, &agent_key, &api_key, settings).await?;
+        let last_answer = AtomicU64::new(store.last_seen().await?.as_micros());
+        let rules = load_rules(&store).await?;
+        Ok(Arc::new(Self {
+            store,
+            agent_key,
+            api_key,
+            limits: config.limits,
+            random: config.random,
+            counters: Counters::default(),
+            clock: config.clock,
+            settings: RwLock::new(settings),
+            rules: RwLock::new(Arc::new(rules)),
+            last_answer,
+            last_archive: Mutex::new(None),
+        }))
+    }
+
+    /// Finishes queued writes and closes the database.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+
+    /// The current time.
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::from_system_time(self.clock.now())
+    }
+
+    /// The timestamp of an answer: the current time, or a microsecond after the answer before. Agents accept an answer
+    /// only if it is newer than the last one.
+    pub(crate) fn answer_timestamp(&self) -> Timestamp {
+        let now = self.now().as_micros();
+        let next = |last: u64| now.max(last.saturating_add(1));
+        let last = self
+            .last_answer
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
+        Timestamp::from_micros(next(last.unwrap_or_else(|last| last)))
+    }
+
+    /// The settings as they are now.
+    pub(crate) fn settings(&self) -> Settings {
+        *self.settings.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the settings for good.
+    pub(crate) async fn change_settings(&self, settings: Settings) -> Result<(), StoreError> {
+        save(&self.store, &self.agent_key, &self.api_key, settings).await?;
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+        Ok(())
+    }
+
+    /// The rules as they are now.
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the rules again after a change.
+    pub(crate) async fn reload_rules(&self) -> Result<(), StoreError> {
+        let rules = load_rules(&self.store).await?;
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        Ok(())
+    }
+
+    /// The archive of a package. The last one is kept: a fleet mostly fetches the same.
+    pub(crate) async fn archive(&self, package: i64) -> Result<Option<Bytes>, StoreError> {
+        if let Some((id, archive)) = &*self.last_archive.lock().unwrap_or_else(PoisonError::into_inner)
+            && *id == package
+        {
+            return Ok(Some(archive.clone()));
+        }
+        let archive = self.store.archive(package).await?;
+        if let Some(archive) = &archive {
+            let kept = Some((package, archive.clone()));
+            *self.last_archive.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+        }
+        Ok(archive)
+    }
+}
+
+async fn load_rules(store: &Store) -> Result<Rules, StoreError> {
+    Ok(Rules {
+        events: store.event_rules().await?,
+        passwords: store.password_rules().await?,
+    })
+}
+
+/// The configured key, else the stored one, else a new one.
+async fn key(
+    store: &Store,
+    name: &'static str,
+    configured: Option<Key>,
+    random: &dyn Random,
+) -> Result<Key, StartError> {
+    match configured {
+        Some(key) if key.is_empty() => Err(StartError::EmptyKey(name)),
+        Some(key) => Ok(key),
+        None => match store.setting(name).await? {
+            Some(stored) => Ok(Key::new(stored)),
+            None => Ok(keys::generate(random)?),
+        },
+    }
+}
+
+async fn settings(
+    store: &Store,
+    update_interval: Option<Duration>,
+    self_registration: Option<bool>,
+) -> Result<Settings, StartError> {
+    let stored_interval = store
+        .setting("update-interval")
+        .await?
+        .and_then(|text| text.parse().ok());
+    let stored_registration = store.setting("self-registration").await?.map(|text| text == "1");
+    Ok(Settings {
+        update_interval: update_interval
+            .or(stored_interval.map(Duration::from_secs))
+            .unwrap_or(DEFAULT_UPDATE_INTERVAL),
+        self_registration: self_registration.or(stored_registration).unwrap_or(true),
+    })
+}
+
+async fn save(store: &Store, agent_key: &Key, api_key: &Key, settings: Settings) -> Result<(), StoreError> {
+    let write = SaveSettings(vec![
+        ("agent-key", agent_key.expose().to_owned()),
+        ("api-key", api_key.expose().to_owned()),
+        ("update-interval", settings.update_interval.as_secs().to_string()),
+        (
+            "self-registration",
+            u8::from(settings.self_registration).to_string(),
+        ),
+    ]);
+    store.write(write).await
+}

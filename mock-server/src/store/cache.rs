@@ -1,0 +1,162 @@
+//! The computers in memory: what a hello needs, so that it reads nothing from the database.
+//!
+//! Only the writer changes it, after its commit; the one exception is the last timestamp, which is taken by the request
+//! that checks it, so that of two requests with the same timestamp one is refused.
+
+use super::inventory::Section;
+use oco_protocol::{Key, Timestamp};
+use sqlx::SqlitePool;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+/// The first 64 bits of the SHA-256 of each inventory section as last stored; 0 where there is none.
+pub(crate) type Digests = [i64; Section::COUNT];
+
+/// One computer.
+#[derive(Debug)]
+pub(crate) struct Computer {
+    pub(crate) id: i64,
+    /// Held from comparing an inventory with the stored digests until it is stored.
+    pub(crate) inventory: Arc<tokio::sync::Mutex<()>>,
+    state: Mutex<ComputerState>,
+}
+
+/// What is known of a computer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ComputerState {
+    pub(crate) uid: Option<String>,
+    pub(crate) agent_key: Option<Key>,
+    pub(crate) server_key: Option<Key>,
+    pub(crate) agent_version: Option<String>,
+    pub(crate) last_timestamp: Timestamp,
+    pub(crate) last_update: Option<Timestamp>,
+    pub(crate) last_login: Option<String>,
+    pub(crate) force_update: bool,
+    /// Jobs that have not ended, whatever their time window.
+    pub(crate) active_jobs: i64,
+    pub(crate) digests: Digests,
+}
+
+impl Computer {
+    pub(crate) fn new(id: i64, state: ComputerState) -> Self {
+        Self {
+            id,
+            inventory: Arc::default(),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// The state; hold it only for moments.
+    pub(crate) fn state(&self) -> MutexGuard<'_, ComputerState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes `timestamp` as the last one if it is greater than the one before.
+    pub(crate) fn advance(&self, timestamp: Timestamp) -> bool {
+        let mut state = self.state();
+        let newer = timestamp > state.last_timestamp;
+        if newer {
+            state.last_timestamp = timestamp;
+        }
+        newer
+    }
+}
+
+/// All computers by lower-case host name.
+#[derive(Debug, Default)]
+pub(crate) struct Cache {
+    computers: RwLock<HashMap<String, Arc<Computer>>>,
+}
+
+/// How host names are compared.
+pub(crate) fn key_of(hostname: &str) -> String {
+    hostname.to_lowercase()
+}
+
+impl Cache {
+    /// Reads all computers.
+    pub(crate) async fn load(pool: &SqlitePool) -> Result<Self, sqlx::Error> {
+        let rows: Vec<LoadedComputer> = sqlx::query_as(LOAD).fetch_all(pool).await?;
+        let mut digests: HashMap<i64, Digests> = HashMap::new();
+        for (computer, section, digest) in sqlx::query_as::<_, (i64, i64, i64)>(LOAD_DIGESTS)
+            .fetch_all(pool)
+            .await?
+        {
+            if let Some(slot) = usize::try_from(section)
+                .ok()
+                .and_then(|section| digests.entry(computer).or_default().get_mut(section))
+            {
+                *slot = digest;
+            }
+        }
+        let computers = rows
+            .into_iter()
+            .map(|row| {
+                let digests = digests.remove(&row.id).unwrap_or_default();
+                (row.hostname_key.clone(), Arc::new(row.into_computer(digests)))
+            })
+            .collect();
+        Ok(Self {
+            computers: RwLock::new(computers),
+        })
+    }
+
+    /// The computer of that name, in whatever case.
+    pub(crate) fn get(&self, hostname: &str) -> Option<Arc<Computer>> {
+        let computers = self.computers.read().unwrap_or_else(PoisonError::into_inner);
+        computers.get(&key_of(hostname)).cloned()
+    }
+
+    /// Adds a computer, or replaces it.
+    pub(crate) fn insert(&self, hostname: &str, computer: Arc<Computer>) {
+        let mut computers = self.computers.write().unwrap_or_else(PoisonError::into_inner);
+        computers.insert(key_of(hostname), computer);
+    }
+
+    /// All computers, in no order.
+    pub(crate) fn all(&self) -> Vec<Arc<Computer>> {
+        let computers = self.computers.read().unwrap_or_else(PoisonError::into_inner);
+        computers.values().cloned().collect()
+    }
+}
+
+const LOAD: &str = "SELECT c.id, c.hostname_key, c.uid, c.agent_key, c.server_key, c.agent_version, c.force_update, \
+     k.agent_timestamp, i.updated_at, i.last_login, \
+     (SELECT COUNT(*) FROM jobs j WHERE j.computer_id = c.id AND j.state IN (0, 1, 2)) AS active_jobs \
+     FROM computers c LEFT JOIN check_ins k ON k.computer_id = c.id LEFT JOIN inventories i ON i.computer_id = c.id";
+
+const LOAD_DIGESTS: &str = "SELECT computer_id, section, digest FROM inventory_sections \
+     UNION ALL SELECT computer_id, 8, digest FROM computer_software";
+
+#[derive(sqlx::FromRow)]
+struct LoadedComputer {
+    id: i64,
+    hostname_key: String,
+    uid: Option<String>,
+    agent_key: Option<String>,
+    server_key: Option<String>,
+    agent_version: Option<String>,
+    force_update: i64,
+    agent_timestamp: Option<i64>,
+    updated_at: Option<i64>,
+    last_login: Option<String>,
+    active_jobs: i64,
+}
+
+impl LoadedComputer {
+    fn into_computer(self, digests: Digests) -> Computer {
+        let state = ComputerState {
+            uid: self.uid,
+            agent_key: self.agent_key.map(Key::new),
+            server_key: self.server_key.map(Key::new),
+            agent_version: self.agent_version,
+            last_timestamp: self.agent_timestamp.map_or(Timestamp::ZERO, super::timestamp),
+            last_update: self.updated_at.map(super::timestamp),
+            last_login: self.last_login,
+            force_update: self.force_update != 0,
+            active_jobs: self.active_jobs,
+            digests,
+        };
+        Computer::new(self.id, state)
+    }
+}

@@ -1,0 +1,163 @@
+//! Rotated passwords and the rules that have them rotated.
+
+use super::{Batch, Computer, Store, StoreError, Write, micros};
+use oco_protocol::{Key, Timestamp};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// Age up to which an agent may revoke a password, µs.
+const REVOKE_WINDOW: i64 = 5 * 60 * 1_000_000;
+
+/// One password to store or to forget.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PasswordChange {
+    pub(crate) username: String,
+    pub(crate) password: Key,
+    pub(crate) revoke: bool,
+}
+
+/// Stores and revokes passwords.
+#[derive(Debug)]
+pub(crate) struct StorePasswords {
+    pub(crate) computer: Arc<Computer>,
+    pub(crate) changes: Vec<PasswordChange>,
+    pub(crate) now: Timestamp,
+}
+
+/// What came of the last of some password changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PasswordOutcome {
+    /// Nothing happened: no change, or none for an account with a rule.
+    Ignored,
+    /// Stored, under this id.
+    Stored(i64),
+    Revoked,
+}
+
+impl Write for StorePasswords {
+    type Output = PasswordOutcome;
+    const OPERATION: &'static str = "store passwords";
+
+    async fn apply(&self, batch: &mut Batch) -> Result<PasswordOutcome, sqlx::Error> {
+        let mut outcome = PasswordOutcome::Ignored;
+        for change in &self.changes {
+            let rules: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM password_rules WHERE username = ?")
+                .bind(&change.username)
+                .fetch_one(batch.connection())
+                .await?;
+            if rules == 0 {
+                continue;
+            }
+            outcome = if change.revoke {
+                self.revoke(batch, change).await?
+            } else {
+                PasswordOutcome::Stored(self.store(batch, change).await?)
+            };
+        }
+        Ok(outcome)
+    }
+}
+
+impl StorePasswords {
+    async fn store(&self, batch: &mut Batch, change: &PasswordChange) -> Result<i64, sqlx::Error> {
+        sqlx::query_scalar(
+            "INSERT INTO passwords (computer_id, username, password, created_at) VALUES (?, ?, ?, ?) RETURNING id",
+        )
+        .bind(self.computer.id)
+        .bind(&change.username)
+        .bind(change.password.expose())
+        .bind(micros(self.now))
+        .fetch_one(batch.connection())
+        .await
+    }
+
+    async fn revoke(
+        &self,
+        batch: &mut Batch,
+        change: &PasswordChange,
+    ) -> Result<PasswordOutcome, sqlx::Error> {
+        let removed = sqlx::query(
+            "DELETE FROM passwords WHERE computer_id = ? AND username = ? AND password = ? AND created_at > ?",
+        )
+        .bind(self.computer.id)
+        .bind(&change.username)
+        .bind(change.password.expose())
+        .bind(micros(self.now) - REVOKE_WINDOW)
+        .execute(batch.connection())
+        .await?
+        .rows_affected();
+        Ok(if removed > 0 {
+            PasswordOutcome::Revoked
+        } else {
+            PasswordOutcome::Ignored
+        })
+    }
+}
+
+/// Adds a rule that has a local account's password rotated on every computer.
+#[derive(Debug)]
+pub(crate) struct AddPasswordRule {
+    pub(crate) username: String,
+    pub(crate) alphabet: String,
+    pub(crate) length: i64,
+    /// Seconds.
+    pub(crate) valid_for: i64,
+}
+
+impl Write for AddPasswordRule {
+    /// None: there is one for that account.
+    type Output = Option<i64>;
+    const OPERATION: &'static str = "add a password rule";
+
+    async fn apply(&self, batch: &mut Batch) -> Result<Option<i64>, sqlx::Error> {
+        sqlx::query_scalar(
+            "INSERT INTO password_rules (username, alphabet, length, valid_for) VALUES (?, ?, ?, ?) \
+             ON CONFLICT (username) DO NOTHING RETURNING id",
+        )
+        .bind(&self.username)
+        .bind(&self.alphabet)
+        .bind(self.length)
+        .bind(self.valid_for)
+        .fetch_optional(batch.connection())
+        .await
+    }
+}
+
+/// A rule as stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub(crate) struct StoredPasswordRule {
+    pub(crate) id: i64,
+    pub(crate) username: String,
+    pub(crate) alphabet: String,
+    pub(crate) length: i64,
+    pub(crate) valid_for: i64,
+}
+
+/// A password as stored.
+#[derive(sqlx::FromRow)]
+pub(crate) struct StoredPassword {
+    pub(crate) username: String,
+    pub(crate) password: String,
+    pub(crate) created_at: i64,
+}
+
+impl Store {
+    /// All rules, by id.
+    pub(crate) async fn password_rules(&self) -> Result<Vec<StoredPasswordRule>, StoreError> {
+        sqlx::query_as("SELECT id, username, alphabet, length, valid_for FROM password_rules ORDER BY id")
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::during("read the password rules"))
+    }
+
+    /// The passwords of a computer, latest first.
+    pub(crate) async fn passwords_of(&self, computer: i64) -> Result<Vec<StoredPassword>, StoreError> {
+        sqlx::query_as(
+            "SELECT username, password, created_at FROM passwords WHERE computer_id = ? ORDER BY created_at DESC, id DESC",
+        )
+        .bind(computer)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(StoreError::during("read a computer's passwords"))
+    }
+}

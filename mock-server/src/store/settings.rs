@@ -1,0 +1,37 @@
+//! Settings that outlive the process.
+
+use super::{Batch, Store, StoreError, Write};
+
+/// Stores settings by name.
+#[derive(Debug)]
+pub(crate) struct SaveSettings(pub(crate) Vec<(&'static str, String)>);
+
+impl Write for SaveSettings {
+    type Output = ();
+    const OPERATION: &'static str = "store the settings";
+
+    async fn apply(&self, batch: &mut Batch) -> Result<(), sqlx::Error> {
+        for (name, value) in &self.0 {
+            sqlx::query(
+                "INSERT INTO settings (name, value) VALUES (?, ?) \
+                 ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            )
+            .bind(name)
+            .bind(value)
+            .execute(batch.connection())
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    /// A stored setting.
+    pub(crate) async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
+        sqlx::query_scalar("SELECT value FROM settings WHERE name = ?")
+            .bind(name)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(StoreError::during("read the settings"))
+    }
+}

@@ -1,0 +1,257 @@
+//! The program itself: its command line, and what survives a kill.
+
+use crate::support::{REGISTRATION_KEY, hello_data, send};
+use oco_protocol::{Key, signature};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_oco-mock-server"));
+    command.env("RUST_LOG", "error");
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    program().args(arguments).output().unwrap()
+}
+
+fn assert_fails(arguments: &[&str], code: i32, parts: &[&str]) {
+    let output = run(arguments);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+    assert_eq!(text.lines().count(), 1, "{arguments:?}: {text}");
+    for part in parts {
+        assert!(text.contains(part), "{arguments:?}: {text} lacks {part}");
+    }
+    assert!(output.stdout.is_empty());
+}
+
+/// A running server; killed when dropped.
+struct Running {
+    child: Child,
+    addr: SocketAddr,
+    api_key: String,
+}
+
+impl Running {
+    fn start(folder: &Path, arguments: &[&str]) -> Self {
+        let mut child = program()
+            .args(["--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .env("XDG_DATA_HOME", folder)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap())
+            .lines()
+            .map(Result::unwrap);
+        let mut value = |label: &str| {
+            let line = lines.find(|line| line.contains(label)).unwrap();
+            line.rsplit(' ').next().unwrap().to_owned()
+        };
+        let addr = value("listening on").parse().unwrap();
+        let api_key = value("REST API key");
+        Self { child, addr, api_key }
+    }
+
+    async fn call(&self, method: &str, key: &str, timestamp: f64, data: Value) -> (u16, Value) {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": format!("oco.agent.{method}"), "params":
+            {"uid": "u", "hostname": "pc", "timestamp": timestamp, "data": data}})
+        .to_string();
+        let signature = signature::sign(&Key::new(key), body.as_bytes());
+        let headers = [
+            ("content-type", "application/json"),
+            ("x-oco-agent-signature", signature.as_str()),
+        ];
+        let response = send(self.addr, "POST", "/api-agent.php", &headers, body.as_bytes()).await;
+        (
+            response.status,
+            serde_json::from_slice(&response.body).unwrap_or_default(),
+        )
+    }
+
+    async fn rest(&self, method: &str, path: &str, body: Value) -> Value {
+        let authorization = format!("Bearer {}", self.api_key);
+        let headers = [
+            ("authorization", authorization.as_str()),
+            ("content-type", "application/json"),
+        ];
+        send(
+            self.addr,
+            method,
+            &format!("/mock/v1{path}"),
+            &headers,
+            body.to_string().as_bytes(),
+        )
+        .await
+        .json()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[test]
+fn version_and_help_succeed() {
+    let version = run(&["--version"]);
+    assert!(version.status.success());
+    assert!(
+        String::from_utf8(version.stdout)
+            .unwrap()
+            .starts_with("oco-mock-server 0.")
+    );
+    let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
+    for option in ["--listen", "--database", "--agent-key", "--config"] {
+        assert!(help.contains(option));
+    }
+}
+
+#[test]
+fn bad_input_fails_in_one_line_with_its_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mock.toml");
+    std::fs::write(&file, "listen = '127.0.0.1:0'\nupdate-interval = 'soon'\n").unwrap();
+    let file = file.to_str().unwrap();
+    let memory = ["--database", "sqlite::memory:"];
+    let with_memory = |arguments: &[&'static str]| [&memory, arguments].concat();
+    assert_fails(&["--nonsense"], 2, &["--nonsense"]);
+    assert_fails(&["surplus"], 2, &["surplus"]);
+    assert_fails(&["--listen"], 2, &["--listen"]);
+    assert_fails(&with_memory(&["--listen", "nowhere"]), 2, &["nowhere", "IP:PORT"]);
+    assert_fails(
+        &with_memory(&["--listen", "127.0.0.1:0", "--agent-key", ""]),
+        2,
+        &["agent-key", "empty"],
+    );
+    assert_fails(
+        &["--config", file],
+        2,
+        &["mock.toml:2", "update-interval", "invalid type"],
+    );
+    assert_fails(
+        &["--config", "/no/such.toml"],
+        2,
+        &["/no/such.toml", "No such file"],
+    );
+    for url in ["mysql://user:secret@host/db", "nonsense", "sqlite:"] {
+        assert_fails(
+            &["--listen", "127.0.0.1:0", "--database", url],
+            2,
+            &["database URL", "sqlite:PATH"],
+        );
+    }
+    let blocked = format!("sqlite:{file}/oco.db");
+    assert_fails(
+        &["--listen", "127.0.0.1:0", "--database", &blocked],
+        1,
+        &["make the folder", "mock.toml"],
+    );
+    let garbage = format!("sqlite:{file}");
+    assert_fails(
+        &["--listen", "127.0.0.1:0", "--database", &garbage],
+        1,
+        &["cannot open the database", "not a database"],
+    );
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    assert_fails(
+        &["--database", "sqlite::memory:", "--listen", &addr],
+        1,
+        &[&addr, "in use"],
+    );
+}
+
+#[test]
+fn a_database_in_use_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let _running = Running::start(folder.path(), &[]);
+    let url = format!(
+        "sqlite:{}",
+        folder.path().join("oco-mock-server/oco.db").display()
+    );
+    assert_fails(
+        &["--listen", "127.0.0.1:0", "--database", &url],
+        1,
+        &["in use by another"],
+    );
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Running::start(folder.path(), &["--agent-key", REGISTRATION_KEY]);
+    let (status, answer) = server.call("hello", REGISTRATION_KEY, 5.0, hello_data()).await;
+    assert_eq!(status, 200);
+    let key = answer["result"]["params"]["agent-key"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let package = server
+        .rest("POST", "/packages", json!({"name": "p", "version": "1"}))
+        .await["id"]
+        .clone();
+    server
+        .rest(
+            "POST",
+            "/deployments",
+            json!({"name": "d", "packages": [package, package], "computers": "all"}),
+        )
+        .await;
+    let report = json!({"job-id": 1, "state": 3, "return-code": 0, "message": "done"});
+    assert_eq!(server.call("update_job_state", &key, 6.0, report).await.0, 200);
+    let software = json!({"os": "x", "software": [{"name": "n", "version": "1", "description": ""}]});
+    assert_eq!(server.call("update", &key, 7.0, software).await.0, 200);
+    assert_eq!(server.call("hello", &key, 8.0, hello_data()).await.0, 200);
+    let api_key = server.api_key.clone();
+    // Killed without a chance to clean up.
+    drop(server);
+
+    let server = Running::start(folder.path(), &[]);
+    assert_eq!(server.api_key, api_key);
+    assert_eq!(
+        server.call("hello", &key, 8.0, hello_data()).await.0,
+        401,
+        "the last timestamp is known"
+    );
+    let (status, answer) = server.call("hello", &key, 9.0, hello_data()).await;
+    assert_eq!(status, 200);
+    let params = &answer["result"]["params"];
+    assert!(params["agent-key"].is_null());
+    assert_eq!(params["update"], 0);
+    assert_eq!(params["software-jobs"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        server.rest("GET", "/jobs?state=succeeded", Value::Null).await["jobs"][0]["output"],
+        "done"
+    );
+    let found = server
+        .rest("GET", "/software/computers?name=n", Value::Null)
+        .await;
+    assert_eq!(found["computers"][0]["hostname"], "pc");
+}
+
+#[cfg(unix)]
+#[test]
+fn sigterm_ends_it_with_success() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut running = Running::start(folder.path(), &[]);
+    let pid = running.child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(running.child.wait().unwrap().code(), Some(0));
+}

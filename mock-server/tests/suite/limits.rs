@@ -1,0 +1,75 @@
+//! What a client may cost.
+
+use crate::support::{TestAgent, TestServer, receive, send};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_refused() {
+    let server = TestServer::start_with(|config| config.limits.body = 1000).await;
+    let headers = [("content-type", "application/json")];
+    let response = send(server.addr, "POST", "/api-agent.php", &headers, &[b' '; 1001]).await;
+    assert_eq!(response.status, 413);
+    assert_eq!(
+        send(server.addr, "POST", "/api-agent.php", &headers, &[b' '; 1000])
+            .await
+            .status,
+        400
+    );
+    assert_eq!(
+        server
+            .rest("POST", "/packages", Some("x".repeat(1001).into()))
+            .await
+            .0,
+        413
+    );
+}
+
+#[tokio::test]
+async fn slow_clients_are_cut_off_and_do_not_stop_others() {
+    let server = TestServer::start_with(|config| {
+        config.limits.header_timeout = Duration::from_millis(200);
+        config.limits.body_timeout = Duration::from_millis(200);
+        config.limits.connections = 3;
+    })
+    .await;
+    let mut silent = TcpStream::connect(server.addr).await.unwrap();
+    let mut half_a_head = TcpStream::connect(server.addr).await.unwrap();
+    half_a_head
+        .write_all(b"POST /api-agent.php HTTP/1.1\r\nhost")
+        .await
+        .unwrap();
+    let mut half_a_body = TcpStream::connect(server.addr).await.unwrap();
+    half_a_body
+        .write_all(b"POST /api-agent.php HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{")
+        .await
+        .unwrap();
+    // All connections are taken; this one is served as soon as one of them is cut off.
+    TestAgent::registered(&server, "pc").await;
+    assert_eq!(receive(&mut half_a_body).await.status, 408);
+    let mut rest = Vec::new();
+    drop(silent.read_to_end(&mut rest).await);
+    drop(half_a_head.read_to_end(&mut rest).await);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_kept_alive_connection_serves_many_requests_and_idle_ones_do_not_delay_the_end() {
+    let server = TestServer::start().await;
+    let mut idle = TcpStream::connect(server.addr).await.unwrap();
+    for _ in 0..3 {
+        idle.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = vec![0; 4096];
+        let mut length = 0;
+        while !answer[..length].ends_with(b"ok\n") {
+            length += idle.read(&mut answer[length..]).await.unwrap();
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200"));
+    }
+    tokio::time::timeout(Duration::from_secs(3), server.stop())
+        .await
+        .unwrap();
+}

@@ -1,0 +1,17 @@
+//! The server from outside: everything goes over real sockets, with a clock and keys that the tests decide.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// `json!` values read better handed over as they are.
+#![allow(clippy::needless_pass_by_value)]
+
+mod support;
+
+mod binary;
+mod concurrency;
+mod jobs;
+mod limits;
+mod refusals;
+mod registration;
+mod rest;
+mod transcripts;
+mod updates;

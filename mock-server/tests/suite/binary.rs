@@ -102,10 +102,10 @@ impl Drop for Running {
 fn version_and_help_succeed() {
     let version = run(&["--version"]);
     assert!(version.status.success());
-    assert!(
-        String::from_utf8(version.stdout)
-            .unwrap()
-            .starts_with("oco-mock-server 0.")
+    let text = String::from_utf8(version.stdout).unwrap();
+    assert_eq!(
+        text.trim_end(),
+        concat!("oco-mock-server ", env!("CARGO_PKG_VERSION"))
     );
     let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
     for option in ["--listen", "--database", "--agent-key", "--config"] {

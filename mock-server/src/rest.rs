@@ -90,7 +90,7 @@ pub(crate) async fn label(request: Request, next: Next) -> Response {
 
 /// Says that the server serves.
 pub(crate) async fn health(State(state): State<Arc<ServerState>>) -> Result<&'static str, ApiError> {
-    state.store.last_seen().await?;
+    state.store.ping().await?;
     Ok("ok\n")
 }
 

@@ -5,7 +5,10 @@
 //! that a hello reads nothing from the database. One process owns a SQLite file at a time; a lock file says so.
 
 mod cache;
+pub(crate) mod check_ins;
+pub(crate) mod computer_views;
 pub(crate) mod computers;
+pub(crate) mod deployments;
 pub(crate) mod events;
 pub(crate) mod inventory;
 pub(crate) mod jobs;

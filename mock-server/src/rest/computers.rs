@@ -3,7 +3,8 @@
 use super::{Body, Path, Query, created, page, text};
 use crate::error::ApiError;
 use crate::state::ServerState;
-use crate::store::computers::{ComputerView, PreRegister, SetForceUpdate};
+use crate::store::computer_views::ComputerView;
+use crate::store::computers::{PreRegister, SetForceUpdate};
 use crate::store::timestamp;
 use axum::Json;
 use axum::extract::State;

@@ -3,7 +3,7 @@
 use super::{Body, Path, created, text};
 use crate::error::ApiError;
 use crate::state::ServerState;
-use crate::store::jobs::{Deploy, Deployment, DeploymentView, Targets};
+use crate::store::deployments::{Deploy, Deployment, DeploymentView, Targets};
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;

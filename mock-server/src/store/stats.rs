@@ -1,6 +1,6 @@
 //! Counts over everything stored.
 
-use super::{Store, StoreError, jobs::by_state};
+use super::{Store, StoreError, deployments::by_state};
 use std::collections::BTreeMap;
 
 /// What is stored, counted.

@@ -2,12 +2,15 @@
 //! all. While a batch is being synced to disk the next one gathers, so the cost of a sync is shared by as many writes
 //! as arrive meanwhile, and no write waits for a timer.
 //!
-//! A batch that fails is rolled back and its writes are run again one by one, so that only the culprit fails.
+//! A batch that fails is rolled back and its writes are run again one by one, so that only the culprit fails. The
+//! transaction is begun and ended by statements of our own: a full disk makes SQLite roll back by itself, which sqlx's
+//! transactions do not notice, so that the connection would stay unusable when there is space again.
 
 use super::StoreError;
-use super::computers::{CheckInRow, flush_check_ins};
+use super::check_ins::{CheckInRow, flush_check_ins};
 use futures::future::BoxFuture;
-use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::pool::PoolConnection;
+use sqlx::{Executor, Sqlite, SqliteConnection, SqlitePool};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -33,7 +36,7 @@ pub(crate) trait Write: Send + Sync + 'static {
 
 /// The transaction that a write runs in, with what takes effect at its commit.
 pub(crate) struct Batch {
-    transaction: Transaction<'static, Sqlite>,
+    connection: PoolConnection<Sqlite>,
     check_ins: BTreeMap<i64, CheckInRow>,
     effects: Vec<Box<dyn FnOnce() + Send>>,
     /// Software that this batch has added, by digest.
@@ -42,8 +45,15 @@ pub(crate) struct Batch {
 
 impl Batch {
     async fn begin(pool: &SqlitePool) -> Result<Self, sqlx::Error> {
+        const BEGIN: &str = "BEGIN IMMEDIATE";
+        let mut connection = pool.acquire().await?;
+        if connection.execute(BEGIN).await.is_err() {
+            // Whatever is left over of a batch before: it was not acknowledged.
+            roll_back(&mut connection).await;
+            connection.execute(BEGIN).await?;
+        }
         Ok(Self {
-            transaction: pool.begin_with("BEGIN IMMEDIATE").await?,
+            connection,
             check_ins: BTreeMap::new(),
             effects: Vec::new(),
             new_software: HashMap::new(),
@@ -52,7 +62,7 @@ impl Batch {
 
     /// The connection to run statements on.
     pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.transaction
+        &mut self.connection
     }
 
     /// Adds a check-in: they are written together at the end, the latest one of each computer.
@@ -68,13 +78,20 @@ impl Batch {
         self.effects.push(Box::new(effect));
     }
 
-    async fn commit(mut self) -> Result<(), sqlx::Error> {
-        flush_check_ins(&mut self.transaction, self.check_ins.values()).await?;
-        self.transaction.commit().await?;
-        for effect in self.effects {
-            effect();
+    async fn run(&mut self, writes: &mut [Box<dyn Queued>]) -> Result<(), sqlx::Error> {
+        for write in writes {
+            write.apply(self).await?;
         }
+        flush_check_ins(&mut self.connection, self.check_ins.values()).await?;
+        self.connection.execute("COMMIT").await?;
         Ok(())
+    }
+}
+
+/// Ends a transaction without effect; there may be none, where the database has ended it itself.
+async fn roll_back(connection: &mut SqliteConnection) {
+    if let Err(error) = connection.execute("ROLLBACK").await {
+        tracing::debug!(error = %error, "nothing to roll back");
     }
 }
 
@@ -186,8 +203,112 @@ async fn run(pool: SqlitePool, mut receiver: mpsc::Receiver<Box<dyn Queued>>) {
 
 async fn run_batch(pool: &SqlitePool, writes: &mut [Box<dyn Queued>]) -> Result<(), sqlx::Error> {
     let mut batch = Batch::begin(pool).await?;
-    for write in writes {
-        write.apply(&mut batch).await?;
+    let result = batch.run(writes).await;
+    match result {
+        Ok(()) => batch.effects.into_iter().for_each(|effect| effect()),
+        Err(_) => roll_back(&mut batch.connection).await,
     }
-    batch.commit().await
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+
+    /// Notes a number; the number 13 breaks the rules of the table.
+    #[derive(Debug)]
+    struct Note(i64);
+
+    impl Write for Note {
+        type Output = i64;
+        const OPERATION: &'static str = "take a note";
+
+        async fn apply(&self, batch: &mut Batch) -> Result<i64, sqlx::Error> {
+            sqlx::query("INSERT INTO notes (number, filling) VALUES (?, zeroblob(3000))")
+                .bind(self.0)
+                .execute(batch.connection())
+                .await?;
+            Ok(self.0)
+        }
+    }
+
+    async fn database(file: &std::path::Path) -> SqlitePool {
+        let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options)
+            .await
+            .unwrap();
+        sqlx::query("CREATE TABLE notes (number INTEGER PRIMARY KEY CHECK (number <> 13), filling BLOB)")
+            .execute(&pool)
+            .await
+            .unwrap();
+        pool
+    }
+
+    async fn count(pool: &SqlitePool) -> i64 {
+        sqlx::query_scalar("SELECT COUNT(*) FROM notes")
+            .fetch_one(pool)
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_failing_write_fails_alone_and_the_rest_of_its_batch_is_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let pool = database(&folder.path().join("db")).await;
+        let writer = Writer::start(pool.clone());
+        let results = futures::future::join_all((0..50).map(|number| writer.submit(Note(number)))).await;
+        for (number, result) in (0..).zip(results) {
+            match result {
+                Ok(output) => assert_eq!(output, number),
+                Err(error) => {
+                    assert_eq!(number, 13);
+                    assert_eq!(error.to_string(), "cannot take a note");
+                }
+            }
+        }
+        assert_eq!(count(&pool).await, 49);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_fails_writes_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let pool = database(&folder.path().join("db")).await;
+        sqlx::query("PRAGMA max_page_count = 20")
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+        let writer = Writer::start(pool.clone());
+        let results = futures::future::join_all((100..150).map(|number| writer.submit(Note(number)))).await;
+        let stored = results.iter().filter(|result| result.is_ok()).count();
+        let refusal = results.into_iter().find_map(Result::err).unwrap();
+        assert!(crate::error::chain(&refusal).contains("full"), "{refusal:?}");
+        assert_eq!(
+            count(&pool).await,
+            i64::try_from(stored).unwrap(),
+            "what was acknowledged is there"
+        );
+        sqlx::query("PRAGMA max_page_count = 1000")
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+        assert_eq!(writer.submit(Note(1)).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn queued_writes_are_finished_at_the_end_and_later_ones_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let pool = database(&folder.path().join("db")).await;
+        let writer = Writer::start(pool.clone());
+        let (written, ()) = futures::future::join(writer.submit(Note(1)), writer.stop()).await;
+        assert_eq!(written.unwrap(), 1);
+        let late = writer.submit(Note(2)).await.unwrap_err();
+        assert_eq!(
+            late.to_string(),
+            "cannot take a note: the server is shutting down"
+        );
+        assert_eq!(count(&pool).await, 1);
+    }
 }

@@ -7,6 +7,8 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_oco-mock-server"));
@@ -154,6 +156,12 @@ fn bad_input_fails_in_one_line_with_its_cause() {
         &["make the folder", "mock.toml"],
     );
     let garbage = format!("sqlite:{file}");
+    let read_only = format!("sqlite:{}?mode=ro", folder.path().join("absent.db").display());
+    assert_fails(
+        &["--listen", "127.0.0.1:0", "--database", &read_only],
+        1,
+        &["cannot open the database"],
+    );
     assert_fails(
         &["--listen", "127.0.0.1:0", "--database", &garbage],
         1,
@@ -238,6 +246,74 @@ async fn what_was_acknowledged_survives_a_kill() {
         .rest("GET", "/software/computers?name=n", Value::Null)
         .await;
     assert_eq!(found["computers"][0]["hostname"], "pc");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_acknowledged_registration_is_lost_by_a_kill_under_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Running::start(folder.path(), &["--agent-key", REGISTRATION_KEY]);
+    let addr = server.addr;
+    let (acknowledged, mut counted) = tokio::sync::mpsc::unbounded_channel();
+    for client in 0..16 {
+        let acknowledged = acknowledged.clone();
+        tokio::spawn(async move {
+            for number in 0.. {
+                let hostname = format!("pc-{client}-{number}");
+                let Some(key) = try_register(addr, &hostname).await else {
+                    break;
+                };
+                drop(acknowledged.send((hostname, key)));
+            }
+        });
+    }
+    drop(acknowledged);
+    let mut known = Vec::new();
+    while let Some(registration) = counted.recv().await {
+        known.push(registration);
+        if known.len() == 200 {
+            break;
+        }
+    }
+    // In the middle of it: 16 clients are registering.
+    drop(server);
+    while let Some(registration) = counted.recv().await {
+        known.push(registration);
+    }
+    let server = Running::start(folder.path(), &[]);
+    for (hostname, key) in &known {
+        let body = hello(hostname, 2.0);
+        let signature = signature::sign(&Key::new(&**key), body.as_bytes());
+        let headers = [
+            ("content-type", "application/json"),
+            ("x-oco-agent-signature", signature.as_str()),
+        ];
+        let response = send(server.addr, "POST", "/api-agent.php", &headers, body.as_bytes()).await;
+        assert_eq!(response.status, 200, "{hostname}");
+    }
+}
+
+fn hello(hostname: &str, timestamp: f64) -> String {
+    json!({"jsonrpc": "2.0", "id": 1, "method": "oco.agent.hello", "params":
+        {"uid": hostname, "hostname": hostname, "timestamp": timestamp, "data": hello_data()}})
+    .to_string()
+}
+
+/// Registers over a connection that may break; the agent key if it was acknowledged in full.
+async fn try_register(addr: SocketAddr, hostname: &str) -> Option<String> {
+    let body = hello(hostname, 1.0);
+    let signature = signature::sign(&Key::new(REGISTRATION_KEY), body.as_bytes());
+    let request = format!(
+        "POST /api-agent.php HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         x-oco-agent-signature: {signature}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(addr).await.ok()?;
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.ok()?;
+    let start = answer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let answer: Value = serde_json::from_slice(&answer[start..]).ok()?;
+    Some(answer["result"]["params"]["agent-key"].as_str()?.to_owned())
 }
 
 #[cfg(unix)]

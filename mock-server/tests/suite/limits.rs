@@ -73,3 +73,19 @@ async fn a_kept_alive_connection_serves_many_requests_and_idle_ones_do_not_delay
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn a_request_that_has_begun_is_answered_before_the_end() {
+    let server = TestServer::start().await;
+    let mut begun = TcpStream::connect(server.addr).await.unwrap();
+    let head = b"POST /api-agent.php HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n";
+    begun.write_all(head).await.unwrap();
+    // The server says that it is waiting for the body, so the request has begun.
+    let mut interim = [0; 25];
+    begun.read_exact(&mut interim).await.unwrap();
+    assert!(interim.starts_with(b"HTTP/1.1 100"));
+    let stopping = tokio::spawn(server.stop());
+    begun.write_all(b"{}").await.unwrap();
+    assert_eq!(receive(&mut begun).await.status, 400);
+    stopping.await.unwrap();
+}

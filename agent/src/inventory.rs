@@ -5,8 +5,9 @@
 //! of `&dyn Host`, so all of them compile and run everywhere. A collector that fails costs its own field only.
 
 use crate::host::{Host, HostError, Os};
-use field::field;
+use field::{CollectError, field};
 use oco_protocol::inventory::{Inventory, Network};
+use std::io;
 use std::ops::RangeInclusive;
 
 mod field;
@@ -66,13 +67,29 @@ pub fn collect(host: &dyn Host, options: &Options) -> Inventory {
 /// Who this computer is. Cheap enough for every check-in. Without a host name there is no telling.
 pub fn identity(host: &dyn Host, options: &Options) -> Result<Identity, HostError> {
     let hostname = hostname(host, options.hostname_remove_domain)?;
-    let from_hardware = || field("uid", (collectors(host.os()).uid)(host)).flatten();
-    let uid = options
-        .machine_uid
-        .clone()
-        .or_else(from_hardware)
-        .unwrap_or_else(|| hostname.clone());
-    Ok(Identity { uid, hostname })
+    let uid = match &options.machine_uid {
+        Some(uid) => Some(uid.clone()),
+        None => hardware_uid(host)?,
+    };
+    Ok(Identity {
+        uid: uid.unwrap_or_else(|| hostname.clone()),
+        hostname,
+    })
+}
+
+/// None only where that will not change: with another uid, the computer would be another one to the server. So if the
+/// system just does not answer at the moment, as while it starts, that is an error.
+fn hardware_uid(host: &dyn Host) -> Result<Option<String>, HostError> {
+    match (collectors(host.os()).uid)(host) {
+        Ok(uid) => Ok(uid),
+        Err(error) if error.is_lasting() => Ok(field::<Option<String>, _>("uid", Err(error)).flatten()),
+        Err(CollectError::Host(error)) => Err(error),
+        Err(error) => Err(HostError::new(
+            "find",
+            "the UUID of the hardware",
+            io::Error::other(error),
+        )),
+    }
 }
 
 /// The addresses of all interfaces but the loopback one.

@@ -3,6 +3,7 @@
 use crate::host::{Command, Host, HostError};
 use std::error::Error;
 use std::fmt::{Display, Write};
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -36,6 +37,16 @@ impl CollectError {
             subject: subject.to_string(),
             reason: reason.to_string(),
         }
+    }
+
+    /// Whether asking again would change nothing: there is no such thing, or it is not for the agent's user.
+    pub(super) fn is_lasting(&self) -> bool {
+        let lasting = [
+            io::ErrorKind::NotFound,
+            io::ErrorKind::PermissionDenied,
+            io::ErrorKind::Unsupported,
+        ];
+        matches!(self, Self::Host(error) if lasting.contains(&error.source.kind()))
     }
 }
 

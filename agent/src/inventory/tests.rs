@@ -1,7 +1,7 @@
 //! Complete inventories: of the recorded machines in `fixtures/`, and of the machine that runs the tests.
 
 use super::*;
-use crate::host::recorded::RecordedHost;
+use crate::host::recorded::{RecordedCommand, RecordedHost, Recording};
 use crate::host::system::SystemHost;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -92,7 +92,7 @@ fn recorded_windows_machines_have_the_expected_inventories() {
 #[test]
 fn every_file_that_is_missing_costs_only_its_own_field() {
     for folder in Os::ALL.into_iter().flat_map(recorded_machines) {
-        let mut recording = crate::host::recorded::Recording::load(&folder).unwrap();
+        let mut recording = Recording::load(&folder).unwrap();
         recording.files.clear();
         recording.links.clear();
         recording.commands.clear();
@@ -123,6 +123,34 @@ fn the_configuration_decides_about_domain_and_uid() {
         hostname: "build7.ci.example".to_owned(),
     };
     assert_eq!(identity(&host, &options).unwrap(), expected);
+}
+
+#[test]
+fn a_mac_that_does_not_answer_is_not_taken_for_another_one() {
+    let mut recording = Recording::load(&recorded_machines(Os::MacOs)[0]).unwrap();
+    let ioreg = "ioreg -a -r -d 1 -c IOPlatformExpertDevice";
+    for (code, stdout) in [
+        (Some(1), &b""[..]),
+        (None, b""),
+        (Some(0), b"<plist><arr"),
+        (Some(0), b"<plist><array/></plist>"),
+    ] {
+        recording.commands.insert(
+            ioreg.to_owned(),
+            RecordedCommand {
+                code,
+                stdout: stdout.to_vec(),
+            },
+        );
+        let host = RecordedHost::new(recording.clone());
+        let error = identity(&host, &Options::default()).unwrap_err();
+        assert_eq!(error.to_string(), "cannot find the UUID of the hardware");
+        let overridden = Options {
+            machine_uid: Some("my-uid".to_owned()),
+            ..Options::default()
+        };
+        assert_eq!(identity(&host, &overridden).unwrap().uid, "my-uid");
+    }
 }
 
 #[test]

@@ -11,7 +11,8 @@ use std::path::Path;
 pub(super) fn collect(host: &dyn Host, since: Option<&str>) -> Result<Vec<Login>> {
     let wtmp = optional(host.read_file(Path::new("/var/log/wtmp")))?.unwrap_or_default();
     let full_names = users::full_names(host)?;
-    let logins = parse_wtmp(&wtmp).map(|record| Login {
+    let layout = Layout::of(&host.kernel()?.machine);
+    let logins = parse_wtmp(&wtmp, layout).map(|record| Login {
         guid: None,
         display_name: full_names.get(&record.user).cloned().unwrap_or_default(),
         username: record.user,
@@ -24,8 +25,30 @@ pub(super) fn collect(host: &dyn Host, since: Option<&str>) -> Result<Vec<Login>
         .collect())
 }
 
-/// Length of `struct utmp` on all 64-bit systems, bytes; the offsets below are into it.
-const RECORD: usize = 384;
+/// Where things are in `struct utmp`. Up to the name it is the same everywhere.
+#[derive(Clone, Copy)]
+struct Layout {
+    /// Length of a record, bytes.
+    record: usize,
+    /// Offset of the seconds, of which the low half is read.
+    seconds: usize,
+}
+
+impl Layout {
+    /// glibc keeps the 32-bit layout on all machines that were 32 bits wide once.
+    fn of(machine: &str) -> Self {
+        match machine {
+            "aarch64" | "aarch64_be" | "loongarch64" => Self {
+                record: 400,
+                seconds: 344,
+            },
+            _ => Self {
+                record: 384,
+                seconds: 340,
+            },
+        }
+    }
+}
 
 /// `ut_type` of a login.
 const USER_PROCESS: [u8; 2] = 7_u16.to_le_bytes();
@@ -37,17 +60,22 @@ struct Record {
     time: Timestamp,
 }
 
-fn parse_wtmp(wtmp: &[u8]) -> impl Iterator<Item = Record> {
-    wtmp.chunks_exact(RECORD)
-        .filter(|record| record.starts_with(&USER_PROCESS))
-        .filter_map(|record| {
-            let seconds = record.get(340..344)?.try_into().ok().map(u32::from_le_bytes)?;
-            Some(Record {
-                line: text(record.get(8..40)?),
-                user: text(record.get(44..76)?),
-                time: Timestamp::from_second(seconds.into()).ok()?,
-            })
+fn parse_wtmp(wtmp: &[u8], layout: Layout) -> impl Iterator<Item = Record> {
+    let records = wtmp
+        .chunks_exact(layout.record)
+        .filter(|record| record.starts_with(&USER_PROCESS));
+    records.filter_map(move |record| {
+        let seconds = record
+            .get(layout.seconds..)?
+            .first_chunk()
+            .copied()
+            .map(u32::from_le_bytes)?;
+        Some(Record {
+            line: text(record.get(8..40)?),
+            user: text(record.get(44..76)?),
+            time: Timestamp::from_second(seconds.into()).ok()?,
         })
+    })
 }
 
 /// A field that ends at its first NUL byte, if it has one.
@@ -60,47 +88,50 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn record(kind: u16, line: &[u8], user: &[u8], seconds: u32) -> Vec<u8> {
-        let mut record = vec![0; RECORD];
+    fn record(layout: Layout, kind: u16, line: &[u8], user: &[u8], seconds: u32) -> Vec<u8> {
+        let mut record = vec![0; layout.record];
         record[..2].copy_from_slice(&kind.to_le_bytes());
         record[8..8 + line.len()].copy_from_slice(line);
         record[44..44 + user.len()].copy_from_slice(user);
-        record[340..344].copy_from_slice(&seconds.to_le_bytes());
+        record[layout.seconds..][..4].copy_from_slice(&seconds.to_le_bytes());
         record
     }
 
     #[test]
     fn only_user_processes_are_logins() {
-        let mut wtmp = record(2, b"~", b"reboot", 1_795_000_000);
-        wtmp.extend(record(7, b"pts/0", b"alice", 1_795_248_900));
-        wtmp.extend(record(8, b"pts/0", b"", 1_795_249_000));
-        wtmp.extend(record(7, b"tty1", &[b'x'; 32], 4_000_000_000));
-        wtmp.extend([7, 0, 0]);
-        let records: Vec<_> = parse_wtmp(&wtmp).collect();
-        assert_eq!(records.len(), 2);
-        assert_eq!(
-            (records[0].line.as_str(), records[0].user.as_str()),
-            ("pts/0", "alice")
-        );
-        assert_eq!(records[0].time.to_string(), "2026-11-21T08:15:00Z");
-        // A name of full length has no end mark, and seconds last until 2106.
-        assert_eq!(
-            (records[1].user.len(), records[1].time.as_second()),
-            (32, 4_000_000_000)
-        );
+        for layout in [Layout::of("x86_64"), Layout::of("aarch64")] {
+            let mut wtmp = record(layout, 2, b"~", b"reboot", 1_795_000_000);
+            wtmp.extend(record(layout, 7, b"pts/0", b"alice", 1_795_248_900));
+            wtmp.extend(record(layout, 8, b"pts/0", b"", 1_795_249_000));
+            wtmp.extend(record(layout, 7, b"tty1", &[b'x'; 32], 4_000_000_000));
+            wtmp.extend([7, 0, 0]);
+            let records: Vec<_> = parse_wtmp(&wtmp, layout).collect();
+            assert_eq!(records.len(), 2);
+            assert_eq!(
+                (records[0].line.as_str(), records[0].user.as_str()),
+                ("pts/0", "alice")
+            );
+            assert_eq!(records[0].time.to_string(), "2026-11-21T08:15:00Z");
+            // A name of full length has no end mark, and seconds last until 2106.
+            assert_eq!(
+                (records[1].user.len(), records[1].time.as_second()),
+                (32, 4_000_000_000)
+            );
+        }
     }
 
     proptest! {
         #[test]
         fn no_file_panics(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
-            parse_wtmp(&bytes).for_each(drop);
+            parse_wtmp(&bytes, Layout::of("x86_64")).chain(parse_wtmp(&bytes, Layout::of("aarch64"))).for_each(drop);
         }
 
         #[test]
         fn every_login_is_found_again(line in "[a-z/0-9]{1,32}", user in "[a-zä]{1,16}", seconds: u32) {
-            let wtmp = record(7, line.as_bytes(), user.as_bytes(), seconds);
+            let layout = Layout::of("x86_64");
+            let wtmp = record(layout, 7, line.as_bytes(), user.as_bytes(), seconds);
             let time = Timestamp::from_second(seconds.into()).unwrap();
-            prop_assert_eq!(parse_wtmp(&wtmp).collect::<Vec<_>>(), [Record { line, user, time }]);
+            prop_assert_eq!(parse_wtmp(&wtmp, layout).collect::<Vec<_>>(), [Record { line, user, time }]);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::property_list::{dictionary, text};
 use crate::host::Host;
-use crate::inventory::field::{Result, field};
+use crate::inventory::field::{Result, field, optional};
 use crate::inventory::packages::tidy;
 use oco_protocol::inventory::Software;
 use std::path::Path;
@@ -18,12 +18,11 @@ pub(super) fn collect(host: &dyn Host) -> Result<Vec<Software>> {
 /// An application; one whose description cannot be read is still installed.
 fn application(host: &dyn Host, bundle: &str) -> Software {
     let path = format!("{FOLDER}/{bundle}.app/Contents/Info.plist");
-    let content = host.read_file(Path::new(&path)).map_err(Into::into);
-    let info = field(
-        "software",
-        content.and_then(|content| dictionary(&content, &path)),
-    )
-    .unwrap_or_default();
+    // Apps for other devices have theirs elsewhere.
+    let content = field("software", optional(host.read_file(Path::new(&path)))).flatten();
+    let info = content
+        .and_then(|content| field("software", dictionary(&content, &path)))
+        .unwrap_or_default();
     let text = |key| text(&info, key).filter(|text| !text.is_empty());
     Software {
         name: text("CFBundleName").unwrap_or_else(|| bundle.to_owned()),

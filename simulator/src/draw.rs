@@ -14,6 +14,8 @@ pub enum Purpose {
     Jitter = 2,
     /// When within the ramp an agent joins.
     Ramp = 3,
+    /// What is in a package's file.
+    Package = 4,
 }
 
 /// The generator of one choice: `index` is the agent, `round` tells repeated choices of one agent apart.

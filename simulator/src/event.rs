@@ -66,6 +66,11 @@ pub enum Event {
         /// When.
         at: Instant,
     },
+    /// An agent could not even start.
+    AgentFailed {
+        /// Why not.
+        error: ErrorKind,
+    },
     /// A check-in was due while the agent was still busy.
     Postponed {
         /// Why.

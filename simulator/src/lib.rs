@@ -2,15 +2,21 @@
 //!
 //! The way of the data: `scenario -> fleet -> run -> event -> stats -> progress | report`.
 
+pub mod admin;
+pub mod cli;
+pub mod connections;
 pub mod draw;
 pub mod duration;
 pub mod event;
+pub mod fleet;
 pub mod generate;
 pub mod pace;
 pub mod process;
 pub mod progress;
 pub mod report;
+pub mod run;
 pub mod scenario;
 pub mod simulated_host;
 pub mod stats;
 pub mod verdict;
+pub mod virtual_agent;

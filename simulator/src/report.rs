@@ -377,7 +377,7 @@ pub(crate) mod tests {
             },
             end,
         );
-        stats.finish(Duration::from_secs(4));
+        stats.finish(end);
         RunReport::new(&scenario, &stats, circumstances())
     }
 

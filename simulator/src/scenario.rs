@@ -16,7 +16,7 @@ use toml::Spanned;
 
 mod values;
 
-pub use values::{FleetSize, InFlight, Moment, NonEmpty, Percentile, Share, SourceAddresses};
+pub use values::{FleetSize, InFlight, Moment, NonEmpty, PackageSize, Percentile, Share, SourceAddresses};
 
 /// Largest scenario file that is read, bytes.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -275,8 +275,12 @@ pub struct Package {
     /// Command line that installs it, run in the unpacked package.
     pub procedure: String,
     /// Size of the file in its ZIP, KiB; 0: the package has no file and nothing is downloaded.
-    #[serde(default)]
-    pub size_kib: values::PackageSize,
+    #[serde(default = "no_file")]
+    pub size_kib: PackageSize,
+}
+
+fn no_file() -> PackageSize {
+    PackageSize::NONE
 }
 
 fn default_version() -> String {

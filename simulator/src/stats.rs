@@ -126,7 +126,7 @@ impl Stats {
     /// Takes in one event, at `now`.
     pub fn apply(&mut self, event: Event, now: Instant) {
         let at = now.saturating_duration_since(self.start);
-        self.roll(at);
+        self.roll(now);
         match event {
             Event::Exchange {
                 method,
@@ -162,6 +162,7 @@ impl Stats {
                 self.convergences
                     .deployed(deployment, &container, at.saturating_duration_since(self.start));
             }
+            Event::AgentFailed { error } => self.count_error(error.as_str()),
             Event::Postponed { reason } => match reason {
                 Postponement::CheckInRunning => self.check_ins.late += 1,
                 Postponement::Missed => self.check_ins.missed += 1,
@@ -171,15 +172,17 @@ impl Stats {
         self.convergences.look(at, self.registered, &self.jobs);
     }
 
-    /// Closes the windows of the timeline that are over at `at` after the start.
-    pub fn roll(&mut self, at: Duration) {
+    /// Closes the windows of the timeline that are over `now`.
+    pub fn roll(&mut self, now: Instant) {
+        let at = now.saturating_duration_since(self.start);
         self.timeline
             .roll(at, self.registered, self.jobs.counts().ended());
     }
 
     /// Closes the last window, however short.
-    pub fn finish(&mut self, at: Duration) {
-        self.roll(at);
+    pub fn finish(&mut self, now: Instant) {
+        self.roll(now);
+        let at = now.saturating_duration_since(self.start);
         self.timeline
             .finish(at, self.registered, self.jobs.counts().ended());
     }

@@ -31,17 +31,28 @@ limited!(
 );
 limited!(
     /// Number of loopback addresses.
-    SourceAddresses, u32, 1, 250
+    SourceAddresses, u16, 1, 250
 );
 limited!(
     /// Size of a package's file, KiB.
     PackageSize, u32, 0, 65536
 );
 
-#[allow(clippy::derivable_impls)] // the macro's types have no default as such
-impl Default for PackageSize {
-    fn default() -> Self {
-        Self(0)
+impl PackageSize {
+    /// A package without a file.
+    pub const NONE: Self = Self(0);
+}
+
+impl FleetSize {
+    /// From the command line.
+    pub fn from_argument(text: &str) -> Result<Self, String> {
+        let expected = || format!("{text:?} is no number of agents: expected 1 to {}", 10_000_000);
+        let size: u32 = text.parse().map_err(|_| expected())?;
+        if (1..=10_000_000).contains(&size) {
+            Ok(Self(size))
+        } else {
+            Err(expected())
+        }
     }
 }
 

@@ -1,0 +1,300 @@
+//! The command line: what can be asked for, and what it means.
+
+use crate::duration::Span;
+use crate::progress::Progress;
+use crate::report::text::Summary;
+use crate::report::{ReportError, ReportFile, RunReport, html, json};
+use crate::run::{self, External, Options, RunError, ServerChoice};
+use crate::scenario::{self, FleetSize, Scenario, ScenarioError};
+use crate::verdict::Verdict;
+use clap::{Args, Parser, Subcommand};
+use oco_protocol::Key;
+use reqwest::Url;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Runs a fleet of virtual OCO agents against a server and says pass or fail.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a scenario (also without this word; without any argument: the scenario demo on an embedded server)
+    Run(Box<RunArgs>),
+    /// List the built-in scenarios
+    Scenarios,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Built-in scenario or TOML file
+    #[arg(default_value = scenario::DEFAULT)]
+    scenario: String,
+    /// Number of agents instead of the scenario's
+    #[arg(long, value_name = "N", value_parser = FleetSize::from_argument)]
+    agents: Option<FleetSize>,
+    /// URL of a running server instead of the embedded one
+    #[arg(long, value_name = "URL", value_parser = External::parse_url, requires = "agent_key")]
+    server: Option<Url>,
+    /// Key that computers register with at that server
+    #[arg(long, value_name = "KEY", value_parser = key, requires = "server")]
+    agent_key: Option<Key>,
+    /// Key of that server's REST API (a mock server's), for scenarios with packages and deployments
+    #[arg(long, value_name = "KEY", value_parser = key, requires = "server")]
+    api_key: Option<Key>,
+    /// Longest duration instead of the scenario's: 90, 90s, 5m, 1h
+    #[arg(long, value_name = "T")]
+    duration: Option<Span>,
+    /// Seed instead of the scenario's: the same seed makes the same fleet
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// Where the report for people goes
+    #[arg(long, value_name = "FILE", default_value = "oco-simulator-report.html")]
+    report: PathBuf,
+    /// Where the machine-readable result goes
+    #[arg(long, value_name = "FILE", default_value = "oco-simulator-report.json")]
+    json: PathBuf,
+}
+
+/// Wrong usage, a wrong scenario, no server, no place for the report.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The scenario.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
+    /// A report.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// The run.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+/// What the program is to print at its end, and what it exits with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// For standard output.
+    pub text: String,
+    /// Exit code: 0 passed, 1 failed.
+    pub code: u8,
+}
+
+impl Cli {
+    /// Does what was asked for. `now` is the time; a run ends early when `interrupt` completes.
+    pub async fn execute(
+        self,
+        now: SystemTime,
+        interrupt: impl Future<Output = ()>,
+    ) -> Result<Outcome, CliError> {
+        match self.command {
+            None => self.run.execute(now, interrupt).await,
+            Some(Command::Run(run)) => run.execute(now, interrupt).await,
+            Some(Command::Scenarios) => scenarios(),
+        }
+    }
+}
+
+impl RunArgs {
+    async fn execute(
+        self,
+        now: SystemTime,
+        interrupt: impl Future<Output = ()>,
+    ) -> Result<Outcome, CliError> {
+        let scenario = self.scenario()?;
+        let html_file = ReportFile::prepare(&self.report)?;
+        let json_file = ReportFile::prepare(&self.json)?;
+        let progress = Progress::new(scenario.run.duration.0);
+        let (server, command) = (self.server_choice(), self.again(&scenario));
+        let report = run::run(
+            Options {
+                scenario,
+                server,
+                command,
+                now,
+            },
+            progress,
+            interrupt,
+        )
+        .await?;
+        // The result for machines comes first: a plot that cannot be drawn must not cost it.
+        json_file.write(json::render(&report)?.as_bytes())?;
+        html_file.write(html::render(&report)?.as_bytes())?;
+        Ok(outcome(&report, [html_file.path(), json_file.path()]))
+    }
+
+    fn scenario(&self) -> Result<Scenario, ScenarioError> {
+        let mut scenario = Scenario::load(&self.scenario)?;
+        if let Some(agents) = self.agents {
+            scenario.fleet.size = agents;
+        }
+        if let Some(seed) = self.seed {
+            scenario.fleet.seed = seed;
+        }
+        if let Some(duration) = self.duration {
+            scenario.run.duration = duration;
+        }
+        Ok(scenario)
+    }
+
+    fn server_choice(&self) -> ServerChoice {
+        match (&self.server, &self.agent_key) {
+            (Some(url), Some(agent_key)) => ServerChoice::External(External {
+                url: url.clone(),
+                agent_key: agent_key.clone(),
+                api_key: self.api_key.clone(),
+            }),
+            _ => ServerChoice::Embedded,
+        }
+    }
+
+    /// The command that runs the same again; keys are left out.
+    fn again(&self, scenario: &Scenario) -> String {
+        let mut text = format!("oco-simulator run {}", quoted(&self.scenario));
+        let _ = write!(
+            text,
+            " --agents {} --seed {}",
+            scenario.fleet.size.0, scenario.fleet.seed
+        );
+        if let Some(duration) = self.duration {
+            let _ = write!(text, " --duration {duration}");
+        }
+        if let Some(server) = &self.server {
+            let mut server = server.clone();
+            let _ = server.set_password(None);
+            let _ = write!(text, " --server {} --agent-key KEY", quoted(server.as_str()));
+        }
+        text
+    }
+}
+
+fn outcome(report: &RunReport, files: [&Path; 2]) -> Outcome {
+    let [html, json] = files.map(Path::display);
+    Outcome {
+        text: format!("{}\nReport: {html}\nResult: {json}\n", Summary(report)),
+        code: u8::from(report.verdict == Verdict::Fail),
+    }
+}
+
+fn scenarios() -> Result<Outcome, CliError> {
+    let mut text = String::new();
+    for scenario in Scenario::built_in() {
+        let scenario = scenario?;
+        let _ = writeln!(text, "{:<20} {}", scenario.name, scenario.description);
+    }
+    Ok(Outcome { text, code: 0 })
+}
+
+fn key(text: &str) -> Result<Key, &'static str> {
+    if text.is_empty() {
+        Err("a key must not be empty")
+    } else {
+        Ok(Key::new(text))
+    }
+}
+
+/// As a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<RunArgs, clap::Error> {
+        let cli = Cli::try_parse_from([&["oco-simulator"], arguments].concat())?;
+        Ok(match cli.command {
+            None => cli.run,
+            Some(Command::Run(run)) => *run,
+            Some(Command::Scenarios) => panic!("not a run"),
+        })
+    }
+
+    #[test]
+    fn no_argument_at_all_runs_the_demo_on_the_embedded_server() {
+        for arguments in [&[][..], &["run"], &["demo"], &["run", "demo"]] {
+            let run = parse(arguments).unwrap();
+            assert_eq!(run.scenario, "demo");
+            assert!(matches!(run.server_choice(), ServerChoice::Embedded));
+        }
+    }
+
+    #[test]
+    fn options_overrule_the_scenario() {
+        let run = parse(&["--agents", "5", "--seed", "9", "--duration", "3m"]).unwrap();
+        let scenario = run.scenario().unwrap();
+        assert_eq!((scenario.fleet.size.0, scenario.fleet.seed), (5, 9));
+        assert_eq!(scenario.run.duration, Span::from_secs(180));
+        assert_eq!(
+            run.again(&scenario),
+            "oco-simulator run demo --agents 5 --seed 9 --duration 3m"
+        );
+    }
+
+    #[test]
+    fn wrong_usage_is_refused_with_what_would_be_right() {
+        for (arguments, hint) in [
+            (&["--agents", "0"][..], "1 to 10000000"),
+            (&["--duration", "soon"], "5m"),
+            (&["--server", "http://127.0.0.1:1"], "--agent-key"),
+            (&["--agent-key", "k"], "--server"),
+            (&["--server", "oco", "--agent-key", "k"], "https://"),
+            (&["--server", "http://h", "--agent-key", ""], "empty"),
+            (&["--shard", "1/2"], "--shard"),
+            (&["run", "demo", "more"], "more"),
+        ] {
+            let error = parse(arguments).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(hint), "{error}");
+        }
+    }
+
+    #[test]
+    fn keys_and_passwords_stay_out_of_the_command_to_repeat() {
+        let run = parse(&[
+            "my run.toml",
+            "--server",
+            "http://u:secret@h",
+            "--agent-key",
+            "hidden",
+        ])
+        .unwrap();
+        let scenario = Scenario::load("demo").unwrap();
+        let again = run.again(&scenario);
+        assert!(again.starts_with("oco-simulator run 'my run.toml' "), "{again}");
+        assert!(!again.contains("secret") && !again.contains("hidden"), "{again}");
+        assert!(!format!("{run:?}").contains("hidden"));
+    }
+
+    #[tokio::test]
+    async fn scenarios_are_listed_one_in_a_line() {
+        let outcome = scenarios().unwrap();
+        assert!(
+            outcome.text.lines().any(|line| line.starts_with("demo ")),
+            "{}",
+            outcome.text
+        );
+    }
+
+    #[tokio::test]
+    async fn a_report_that_cannot_be_written_is_noticed_before_the_run() {
+        let run = parse(&["--report", "/no/such/folder/report.html"]).unwrap();
+        let error = run
+            .execute(SystemTime::UNIX_EPOCH, std::future::pending())
+            .await
+            .unwrap_err();
+        assert!(matches!(error, CliError::Report(_)), "{error}");
+        assert!(error.to_string().contains("/no/such/folder/report.html"));
+    }
+}

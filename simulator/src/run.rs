@@ -1,0 +1,177 @@
+//! A whole run: server, fleet, administrator and collector, from the start to the report.
+//!
+//! No two parts wait for each other in a circle: workers wait for the driver and the collector, the driver waits for the
+//! collector, and the collector waits for nobody.
+
+use crate::admin::{Admin, AdminError};
+use crate::connections::Connections;
+use crate::event;
+use crate::fleet::Fleet;
+use crate::pace::{Pacer, Plan};
+use crate::process::{self, ProcessFigures};
+use crate::progress::Progress;
+use crate::report::{Circumstances, RunReport};
+use crate::scenario::Scenario;
+use crate::simulated_host::{InvalidSetting, SharedSettings, VirtualClock, VirtualState};
+use crate::stats::{Snapshot, Stats};
+use crate::virtual_agent::Site;
+use oco_agent::server_client::HttpError;
+use oco_protocol::Key;
+use reqwest::Url;
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+mod administrator;
+mod collector;
+mod driver;
+mod server;
+
+pub use server::{External, InvalidServer, ServerChoice};
+
+use administrator::Administrator;
+use driver::Driver;
+use server::RunningServer;
+
+/// What to run.
+#[derive(Debug)]
+pub struct Options {
+    /// The scenario, with its size, seed and duration as they are to be.
+    pub scenario: Scenario,
+    /// Against which server.
+    pub server: ServerChoice,
+    /// How to run the same again, for the report. Holds no keys.
+    pub command: String,
+    /// What time it is: virtual machines take their time from there.
+    pub now: SystemTime,
+}
+
+/// A run that could not begin, or lost its administrator.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// No embedded server.
+    #[error("cannot start the embedded server: {operation}")]
+    Embedded {
+        /// What did not work.
+        operation: &'static str,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Nobody answers.
+    #[error("no server answers at {url}; start it, or leave out --server to use the embedded one")]
+    Unreachable {
+        /// Where.
+        url: Url,
+        /// Why not.
+        source: reqwest::Error,
+    },
+    /// The scenario has an administrator, who has no key.
+    #[error(
+        "scenario {scenario:?} creates packages or deployments: give the mock server's API key with --api-key, or choose \
+         a scenario without [[admin.package]] and [[admin.deployment]]"
+    )]
+    NoApiKey {
+        /// Which scenario.
+        scenario: String,
+    },
+    /// The administrator's action failed.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// No HTTP client.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// No HTTP client for the administrator.
+    #[error("cannot set up the HTTP client for the server's REST API")]
+    AdminHttp(#[source] reqwest::Error),
+    /// The server's URL cannot stand in an agent's configuration.
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
+    /// A task panicked, which is a defect.
+    #[error("the {0} ended early; please report this defect with the log")]
+    Lost(&'static str),
+}
+
+/// Runs a scenario until it is over or `interrupt` completes.
+pub async fn run(
+    options: Options,
+    mut progress: Progress,
+    interrupt: impl Future<Output = ()>,
+) -> Result<RunReport, RunError> {
+    process::raise_open_file_limit();
+    let scenario = Arc::new(options.scenario);
+    let server = RunningServer::start(options.server).await?;
+    let (events, receiver) = event::channel();
+    let stop = CancellationToken::new();
+    let connections = Connections::new(server.agent_url(), scenario.connections.source_addresses.0)?;
+    let administrator = Administrator::prepare(&scenario, &server).await?;
+    let start = Instant::now();
+    let clock = VirtualClock::running(options.now, start);
+    let site = Arc::new(Site::new(
+        scenario.clone(),
+        connections,
+        clock,
+        events.clone(),
+        stop.clone(),
+    ));
+    let installed = installed(&server)?;
+    let fleet = Fleet::new(scenario.fleet.size.0, |_| installed.clone());
+    let pacer = Pacer::new(Plan::new(&scenario), start);
+    let (publish, snapshots) = watch::channel(Snapshot::default());
+    let collector = tokio::spawn(collector::collect(
+        Stats::new(&scenario, start),
+        receiver,
+        publish,
+    ));
+    let administrator = administrator.act(
+        site.clone(),
+        server.is_embedded(),
+        start,
+        snapshots.clone(),
+        events.clone(),
+    );
+    let driver = Driver::new(scenario.clone(), fleet, pacer, site.clone(), events);
+    let over = driver
+        .drive(start, snapshots, administrator, &mut progress, interrupt, stop)
+        .await;
+    progress.finish();
+    drop(site);
+    let over = over?;
+    let stats = collector.await.map_err(|_| RunError::Lost("collector"))?;
+    let circumstances = Circumstances {
+        started: options.now,
+        duration: over.duration,
+        interrupted: over.interrupted,
+        server: server.name(),
+        server_embedded: server.is_embedded(),
+        agents_started: over.agents_started,
+        bytes_per_idle_agent: over.bytes_per_idle_agent,
+        process: ProcessFigures::read(),
+        command: options.command,
+    };
+    server.stop().await;
+    Ok(RunReport::new(&scenario, &stats, circumstances))
+}
+
+/// What an agent is installed with.
+fn installed(server: &RunningServer) -> Result<VirtualState, InvalidSetting> {
+    let settings = SharedSettings::new([("server", "api-url", server.agent_url().as_str())])?;
+    Ok(VirtualState::installed(
+        Arc::new(settings),
+        server.agent_key().expose(),
+    ))
+}
+
+/// What an administrator works with, if the scenario has one.
+fn admin(scenario: &Scenario, agent_url: &Url, api_key: Option<&Key>) -> Result<Option<Admin>, RunError> {
+    if scenario.admin.is_empty() {
+        return Ok(None);
+    }
+    let key = api_key.ok_or_else(|| RunError::NoApiKey {
+        scenario: scenario.name.clone(),
+    })?;
+    Admin::new(agent_url, key.clone())
+        .map(Some)
+        .map_err(RunError::AdminHttp)
+}

@@ -1,0 +1,234 @@
+//! Drives the fleet: starts check-ins when they are due, keeps their number bounded, and knows when the run is over.
+
+use super::RunError;
+use crate::admin::AdminError;
+use crate::event::{Event, Sender};
+use crate::fleet::{Decision, Fleet};
+use crate::pace::Pacer;
+use crate::progress::Progress;
+use crate::scenario::{Scenario, Until};
+use crate::simulated_host::VirtualState;
+use crate::stats::Snapshot;
+use crate::virtual_agent::Site;
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// What is still going on at the end gets this long to finish.
+const DRAIN: Duration = Duration::from_secs(10);
+/// Reports of workers that may wait for the driver.
+const REPORTS: usize = 1024;
+
+/// What a worker tells the driver.
+enum Report {
+    /// The check-in is over and jobs begin: the place is free for another check-in.
+    JobsBegan { agent: u32 },
+    /// The agent is idle again.
+    Done {
+        agent: u32,
+        state: VirtualState,
+        had_jobs: bool,
+    },
+}
+
+/// A check-in that waits for a place.
+struct Waiting {
+    agent: u32,
+    planned: Instant,
+    state: VirtualState,
+}
+
+/// What the driver knows at the end.
+pub(super) struct Over {
+    pub(super) duration: Duration,
+    pub(super) interrupted: bool,
+    pub(super) agents_started: u32,
+    pub(super) bytes_per_idle_agent: u64,
+}
+
+/// See the module.
+pub(super) struct Driver {
+    scenario: Arc<Scenario>,
+    fleet: Fleet,
+    pacer: Pacer,
+    site: Arc<Site>,
+    events: Sender,
+    workers: JoinSet<()>,
+    reports: mpsc::Receiver<Report>,
+    report: mpsc::Sender<Report>,
+    waiting: VecDeque<Waiting>,
+    in_flight: u32,
+}
+
+impl Driver {
+    pub(super) fn new(
+        scenario: Arc<Scenario>,
+        fleet: Fleet,
+        pacer: Pacer,
+        site: Arc<Site>,
+        events: Sender,
+    ) -> Self {
+        let (report, reports) = mpsc::channel(REPORTS);
+        Self {
+            scenario,
+            fleet,
+            pacer,
+            site,
+            events,
+            workers: JoinSet::new(),
+            reports,
+            report,
+            waiting: VecDeque::new(),
+            in_flight: 0,
+        }
+    }
+
+    /// Drives until the run is over, then waits a while for what is still going on.
+    pub(super) async fn drive(
+        mut self,
+        start: Instant,
+        mut snapshots: watch::Receiver<Snapshot>,
+        administrator: impl Future<Output = Result<(), AdminError>>,
+        progress: &mut Progress,
+        interrupt: impl Future<Output = ()>,
+        stop: CancellationToken,
+    ) -> Result<Over, RunError> {
+        let end = tokio::time::sleep_until(start + self.scenario.run.duration.0);
+        let (mut end, mut interrupt, mut administrator) = (pin!(end), pin!(interrupt), pin!(administrator));
+        let mut all_deployed = false;
+        let mut interrupted = false;
+        loop {
+            tokio::select! {
+                () = &mut interrupt => {
+                    interrupted = true;
+                    break;
+                }
+                () = &mut end => break,
+                result = &mut administrator, if !all_deployed => {
+                    result?;
+                    all_deployed = true;
+                }
+                due = self.pacer.due() => {
+                    for due in due {
+                        let decision = self.fleet.due(due.agent, due.planned, due.round == 0);
+                        self.perform(due.agent, decision).await;
+                    }
+                }
+                Some(report) = self.reports.recv() => self.take(report).await,
+                Ok(()) = snapshots.changed() => {
+                    let snapshot = snapshots.borrow_and_update().clone();
+                    progress.show(&snapshot);
+                    if snapshot.converged && all_deployed && self.scenario.run.until == Until::Converged {
+                        break;
+                    }
+                }
+            }
+            self.fill_places();
+            while self.workers.try_join_next().is_some() {}
+        }
+        let duration = start.elapsed();
+        stop.cancel();
+        self.drain().await;
+        let size = u64::from(self.scenario.fleet.size.0).max(1);
+        Ok(Over {
+            duration,
+            interrupted,
+            agents_started: self.fleet.started(),
+            bytes_per_idle_agent: (self.fleet.bytes() + self.pacer.bytes()) as u64 / size,
+        })
+    }
+
+    async fn perform(&mut self, agent: u32, decision: Decision) {
+        match decision {
+            Decision::Start { state, planned } => self.waiting.push_back(Waiting {
+                agent,
+                planned,
+                state,
+            }),
+            Decision::Postpone(reason) => self.events.send(Event::Postponed { reason }).await,
+        }
+    }
+
+    async fn take(&mut self, report: Report) {
+        match report {
+            Report::JobsBegan { agent } => {
+                self.in_flight -= 1;
+                self.fleet.jobs_began(agent);
+            }
+            Report::Done {
+                agent,
+                state,
+                had_jobs,
+            } => {
+                self.in_flight -= u32::from(!had_jobs);
+                if let Some(decision) = self.fleet.done(agent, state) {
+                    self.perform(agent, decision).await;
+                }
+            }
+        }
+    }
+
+    /// Starts waiting check-ins while there are free places. Waiting counts as latency, so the bound hides nothing.
+    fn fill_places(&mut self) {
+        while self.in_flight < self.scenario.pacing.in_flight.0
+            && let Some(next) = self.waiting.pop_front()
+        {
+            self.in_flight += 1;
+            self.workers
+                .spawn(check_in(self.site.clone(), next, self.report.clone()));
+        }
+    }
+
+    /// Lets what is going on end, within bounds. Nothing new is started.
+    async fn drain(&mut self) {
+        let deadline = Instant::now() + DRAIN;
+        loop {
+            tokio::select! {
+                worker = self.workers.join_next() => if worker.is_none() { break },
+                Some(report) = self.reports.recv() => {
+                    if let Report::Done { agent, state, .. } = report {
+                        self.fleet.done(agent, state);
+                    }
+                }
+                () = tokio::time::sleep_until(deadline) => {
+                    tracing::warn!(workers = self.workers.len(), "check-ins or jobs that did not end in time are cut off");
+                    self.workers.shutdown().await;
+                    break;
+                }
+            }
+        }
+        while let Ok(Report::Done { agent, state, .. }) = self.reports.try_recv() {
+            self.fleet.done(agent, state);
+        }
+    }
+}
+
+async fn check_in(
+    site: Arc<Site>,
+    Waiting {
+        agent,
+        planned,
+        state,
+    }: Waiting,
+    report: mpsc::Sender<Report>,
+) {
+    let checked_in = Box::pin(site.check_in(agent, planned, state)).await;
+    let had_jobs = checked_in.has_jobs();
+    // Without a driver the run is over and nobody needs the reports.
+    if had_jobs && report.send(Report::JobsBegan { agent }).await.is_err() {
+        return;
+    }
+    let state = Box::pin(checked_in.finish(&site)).await;
+    let _ = report
+        .send(Report::Done {
+            agent,
+            state,
+            had_jobs,
+        })
+        .await;
+}

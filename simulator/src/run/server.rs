@@ -1,0 +1,219 @@
+//! The server of a run: one embedded in this process, or one that runs already.
+
+use super::RunError;
+use oco_mock_server::{Config, Server, ServerHandle};
+use oco_protocol::Key;
+use oco_protocol::rpc::AGENT_API_PATH;
+use reqwest::Url;
+use std::error::Error;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// How long a server may take to answer the first question.
+const FIRST_ANSWER: Duration = Duration::from_secs(10);
+
+/// Which server to run against.
+#[derive(Debug, Clone)]
+pub enum ServerChoice {
+    /// A mock server in this process, with an empty database.
+    Embedded,
+    /// A server that runs already.
+    External(External),
+}
+
+/// A server that runs already.
+#[derive(Debug, Clone)]
+pub struct External {
+    /// URL of its agent API.
+    pub url: Url,
+    /// The key that its agents register with.
+    pub agent_key: Key,
+    /// The key of a mock server's REST API.
+    pub api_key: Option<Key>,
+}
+
+/// A text that names no server.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no server: expected a URL such as https://oco.example.com or http://127.0.0.1:8080/api-agent.php"
+)]
+pub struct InvalidServer(String);
+
+impl External {
+    /// Reads a server's URL; one without a path gets that of the agent API.
+    pub fn parse_url(text: &str) -> Result<Url, InvalidServer> {
+        let invalid = || InvalidServer(text.to_owned());
+        let mut url: Url = text.parse().map_err(|_| invalid())?;
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+            return Err(invalid());
+        }
+        if url.path() == "/" {
+            url.set_path(AGENT_API_PATH);
+        }
+        Ok(url)
+    }
+}
+
+/// The server of a run.
+pub(super) struct RunningServer {
+    access: External,
+    embedded: Option<Embedded>,
+}
+
+struct Embedded {
+    handle: ServerHandle,
+    shutdown: CancellationToken,
+    /// The database; removed at the end.
+    folder: TempDir,
+}
+
+impl RunningServer {
+    /// Starts the embedded server, or makes sure that the other one answers.
+    pub(super) async fn start(choice: ServerChoice) -> Result<Self, RunError> {
+        match choice {
+            ServerChoice::External(access) => {
+                greet(&access.url).await?;
+                Ok(Self {
+                    access,
+                    embedded: None,
+                })
+            }
+            ServerChoice::Embedded => start_embedded().await,
+        }
+    }
+
+    pub(super) fn agent_url(&self) -> &Url {
+        &self.access.url
+    }
+
+    pub(super) fn agent_key(&self) -> &Key {
+        &self.access.agent_key
+    }
+
+    pub(super) fn api_key(&self) -> Option<&Key> {
+        self.access.api_key.as_ref()
+    }
+
+    pub(super) fn is_embedded(&self) -> bool {
+        self.embedded.is_some()
+    }
+
+    /// For the report.
+    pub(super) fn name(&self) -> String {
+        let kind = if self.is_embedded() {
+            "embedded mock server at "
+        } else {
+            ""
+        };
+        let mut url = self.access.url.clone();
+        // A URL may hold a password, which has no place in a report. URLs with a host take both calls.
+        let _ = url.set_password(None);
+        let _ = url.set_username("");
+        format!("{kind}{url}")
+    }
+
+    /// Stops the embedded server and removes its database.
+    pub(super) async fn stop(self) {
+        let Some(Embedded {
+            handle,
+            shutdown,
+            folder,
+        }) = self.embedded
+        else {
+            return;
+        };
+        shutdown.cancel();
+        if let Err(error) = handle.join().await {
+            tracing::warn!(
+                error = &error as &dyn Error,
+                "the embedded server did not end properly"
+            );
+        }
+        if let Err(error) = folder.close() {
+            tracing::warn!(
+                error = &error as &dyn Error,
+                "the embedded server's database could not be removed"
+            );
+        }
+    }
+}
+
+async fn start_embedded() -> Result<RunningServer, RunError> {
+    fn failed<E: Error + Send + Sync + 'static>(operation: &'static str) -> impl FnOnce(E) -> RunError {
+        move |source| RunError::Embedded {
+            operation,
+            source: Box::new(source),
+        }
+    }
+    let folder = tempfile::Builder::new().prefix("oco-simulator-").tempdir();
+    let folder = folder.map_err(failed("no folder for its database"))?;
+    let listener = TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .map_err(failed("no free port on 127.0.0.1"))?;
+    let shutdown = CancellationToken::new();
+    let config = Config {
+        database: format!("sqlite:{}", folder.path().join("server.db").display()),
+        ..Config::default()
+    };
+    let handle = Server::start(config, listener, shutdown.clone().cancelled_owned()).await;
+    let handle = handle.map_err(failed("it refused its configuration"))?;
+    let url = External::parse_url(&handle.agent_url()).map_err(failed("its address makes no sense"))?;
+    let access = External {
+        url,
+        agent_key: handle.agent_key.clone(),
+        api_key: Some(handle.api_key.clone()),
+    };
+    Ok(RunningServer {
+        access,
+        embedded: Some(Embedded {
+            handle,
+            shutdown,
+            folder,
+        }),
+    })
+}
+
+/// Any answer will do, a refusal included.
+async fn greet(url: &Url) -> Result<(), RunError> {
+    let failed = |source: reqwest::Error| RunError::Unreachable {
+        url: url.clone(),
+        source: source.without_url(),
+    };
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(FIRST_ANSWER)
+        .build()
+        .map_err(failed)?;
+    client.get(url.clone()).send().await.map(drop).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_without_a_path_gets_that_of_the_agent_api() {
+        for (text, url) in [
+            ("https://oco.example", "https://oco.example/api-agent.php"),
+            ("http://127.0.0.1:8080/", "http://127.0.0.1:8080/api-agent.php"),
+            ("http://h/oco/api-agent.php", "http://h/oco/api-agent.php"),
+        ] {
+            assert_eq!(External::parse_url(text).unwrap().as_str(), url);
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_with_an_example() {
+        for text in ["", "oco.example", "ftp://oco.example", "127.0.0.1:8080"] {
+            assert!(
+                External::parse_url(text)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("https://"),
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! One check-in of a virtual agent: the production agent over a simulated host, made for it and dropped after it.
+
+use crate::connections::Connections;
+use crate::event::{ErrorKind, Event, JobStep, Outlet, Sender};
+use crate::generate::{Machine, Profile};
+use crate::scenario::{Jobs, Scenario};
+use crate::simulated_host::{
+    ProcedureBehaviour, SharedSettings, SimulatedHost, Surroundings, VirtualClock, VirtualState,
+};
+use oco_agent::agent::{Agent, CheckIn, CheckInError};
+use oco_agent::host::Os;
+use oco_agent::inventory;
+use oco_agent::observer::{Exchange, JobEvent, Observer};
+use oco_protocol::job::Job;
+use oco_protocol::lenient::Id;
+use oco_protocol::rpc::Method;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Most output of a procedure, bytes.
+const MOST_OUTPUT: usize = 2048;
+
+/// What all virtual agents of a run share.
+#[derive(Debug, Clone)]
+pub struct Site {
+    scenario: Arc<Scenario>,
+    surroundings: BTreeMap<Os, Arc<Surroundings>>,
+    connections: Connections,
+    clock: VirtualClock,
+    events: Sender,
+    /// Once cancelled, no further job is started.
+    stop: CancellationToken,
+}
+
+/// An agent that has checked in and has jobs to run, or none.
+pub struct CheckedIn {
+    host: Arc<SimulatedHost>,
+    agent: Option<Agent>,
+    watch: Arc<Watch>,
+    jobs: Vec<Job>,
+}
+
+impl Site {
+    /// The surroundings of the agents of a scenario.
+    pub fn new(
+        scenario: Arc<Scenario>,
+        connections: Connections,
+        clock: VirtualClock,
+        events: Sender,
+        stop: CancellationToken,
+    ) -> Self {
+        let surroundings = Os::ALL.into_iter().map(|os| {
+            let procedures = procedures(&scenario.jobs);
+            (
+                os,
+                Arc::new(Surroundings {
+                    procedures,
+                    ..Surroundings::installed(os)
+                }),
+            )
+        });
+        let surroundings = surroundings.collect();
+        Self {
+            scenario,
+            surroundings,
+            connections,
+            clock,
+            events,
+            stop,
+        }
+    }
+
+    /// The machine of an agent, with what its agent wrote so far.
+    pub fn host(&self, agent: u32, state: VirtualState) -> SimulatedHost {
+        let os = self.scenario.os_of(agent);
+        let machine = Machine {
+            seed: self.scenario.fleet.seed,
+            index: agent.into(),
+            os,
+        };
+        let surroundings = self.surroundings.get(&os).cloned();
+        let surroundings = surroundings.unwrap_or_else(|| Arc::new(Surroundings::installed(os)));
+        SimulatedHost::new(Profile::draw(machine), surroundings, state, self.clock)
+    }
+
+    /// The host names that the fleet's computers have on a server, in lower case.
+    pub async fn hostnames(self: Arc<Self>) -> BTreeSet<String> {
+        let names = tokio::task::spawn_blocking(move || {
+            let settings = Arc::new(SharedSettings::default());
+            let agents = 0..self.scenario.fleet.size.0;
+            let name = |agent| {
+                let host = self.host(agent, VirtualState::installed(settings.clone(), ""));
+                let options = inventory::Options {
+                    hostname_remove_domain: true,
+                    ..inventory::Options::default()
+                };
+                inventory::identity(&host, &options)
+                    .ok()
+                    .map(|identity| identity.hostname.to_lowercase())
+            };
+            agents.filter_map(name).collect()
+        });
+        names.await.unwrap_or_default()
+    }
+
+    /// Checks in. Errors are told to the collector.
+    pub async fn check_in(&self, index: u32, planned: Instant, state: VirtualState) -> CheckedIn {
+        let host = Arc::new(self.host(index, state));
+        let watch = Arc::new(Watch::new(index, planned, self.events.outlet()));
+        let (agent, check_in) = match self.load(index, &host, &watch) {
+            Some(agent) => {
+                let check_in = agent.check_in(false).await;
+                (Some(agent), Some(check_in))
+            }
+            None => (None, None),
+        };
+        let (registered, ok, jobs) = match check_in {
+            Some(Ok(CheckIn { jobs, .. })) => (true, true, jobs),
+            Some(Err(CheckInError::Update { check_in, .. })) => (true, false, check_in.jobs),
+            Some(Err(CheckInError::Hello(_))) | None => (false, false, Vec::new()),
+        };
+        watch.outlet.emit(Event::CheckIn {
+            agent: index,
+            os: self.scenario.os_of(index),
+            registered,
+            ok,
+        });
+        watch.expect(&jobs);
+        watch.outlet.flush().await;
+        CheckedIn {
+            host,
+            agent,
+            watch,
+            jobs,
+        }
+    }
+
+    fn load(&self, index: u32, host: &Arc<SimulatedHost>, watch: &Arc<Watch>) -> Option<Agent> {
+        let paths = &self.surroundings.get(&self.scenario.os_of(index))?.paths;
+        let client = self.connections.of(index)?.clone();
+        match Agent::load(host.clone(), paths, |_| Ok(client), watch.clone()) {
+            Ok(agent) => Some(agent),
+            Err(error) => {
+                tracing::error!(
+                    agent.index = index,
+                    error = &error as &dyn std::error::Error,
+                    "agent cannot start"
+                );
+                watch.outlet.emit(Event::AgentFailed {
+                    error: ErrorKind::AGENT,
+                });
+                None
+            }
+        }
+    }
+}
+
+impl CheckedIn {
+    /// Whether there are jobs to run.
+    pub fn has_jobs(&self) -> bool {
+        !self.jobs.is_empty() && self.agent.is_some()
+    }
+
+    /// Runs the jobs, if there are any, and gives back what the agent keeps until its next check-in.
+    pub async fn finish(self, site: &Site) -> VirtualState {
+        let Self {
+            host,
+            agent,
+            watch,
+            jobs,
+        } = self;
+        if let Some(agent) = agent.filter(|_| !jobs.is_empty()) {
+            agent.run_jobs(jobs, || site.stop.is_cancelled()).await;
+        }
+        watch.outlet.flush().await;
+        drop(watch);
+        Arc::try_unwrap(host).map_or_else(|shared| shared.state(), SimulatedHost::into_state)
+    }
+}
+
+/// Passes on what the production agent tells.
+struct Watch {
+    agent: u32,
+    planned: Instant,
+    outlet: Outlet,
+    /// Which container each job belongs to.
+    containers: Mutex<HashMap<Id, Option<Id>>>,
+}
+
+impl Watch {
+    fn new(agent: u32, planned: Instant, outlet: Outlet) -> Self {
+        Self {
+            agent,
+            planned,
+            outlet,
+            containers: Mutex::default(),
+        }
+    }
+
+    fn expect(&self, jobs: &[Job]) {
+        let mut containers = self.containers.lock().unwrap_or_else(PoisonError::into_inner);
+        containers.extend(jobs.iter().map(|job| (job.id.clone(), job.container_id.clone())));
+    }
+}
+
+impl Observer for Watch {
+    fn exchange(&self, exchange: &Exchange) {
+        let Exchange {
+            method,
+            started,
+            elapsed,
+            outcome,
+        } = exchange;
+        let waited = match method {
+            Method::Hello => started.saturating_duration_since(self.planned),
+            _ => std::time::Duration::ZERO,
+        };
+        self.outlet.emit(Event::Exchange {
+            method: *method,
+            started: *started,
+            latency: waited + *elapsed,
+            service: *elapsed,
+            error: ErrorKind::of(outcome),
+        });
+    }
+
+    fn job(&self, event: &JobEvent) {
+        let containers = self.containers.lock().unwrap_or_else(PoisonError::into_inner);
+        self.outlet.emit(Event::Job {
+            agent: self.agent,
+            job: event.id.clone(),
+            container: containers.get(&event.id).cloned().flatten(),
+            step: JobStep::new(event.state, event.return_code),
+        });
+    }
+}
+
+fn procedures(jobs: &Jobs) -> ProcedureBehaviour {
+    ProcedureBehaviour {
+        shortest: jobs.shortest.0,
+        longest: jobs.longest.get_ref().0,
+        most_output: MOST_OUTPUT,
+        failure_share: jobs.failure_share.0,
+        failure_codes: jobs.failure_codes.0.clone(),
+    }
+}

@@ -136,8 +136,8 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut cause = error.source();
     while let Some(error) = cause {
         let message = error.to_string();
-        // Transparent errors repeat their cause.
-        if !text.ends_with(&message) {
+        // Some messages repeat their cause.
+        if !text.contains(&message) {
             text.push_str(": ");
             text.push_str(&message);
         }

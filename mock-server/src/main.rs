@@ -62,9 +62,20 @@ fn main() -> ExitCode {
                     error.downcast_ref::<StartError>(),
                     Some(StartError::Open(OpenError::Url(_)) | StartError::EmptyKey(_))
                 );
-            fail(if usage { 2 } else { 1 }, &format!("{error:#}"))
+            fail(if usage { 2 } else { 1 }, &chain(&error))
         }
     }
+}
+
+/// An error with its causes, each said once: some messages repeat their cause.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 fn fail(code: u8, message: &str) -> ExitCode {
@@ -82,9 +93,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         )
         .init();
     let file = match &arguments.config {
-        Some(path) => {
-            FileConfig::read(path).map_err(|error| UsageError(format!("{:#}", anyhow::Error::from(error))))?
-        }
+        Some(path) => FileConfig::read(path).map_err(|error| UsageError(chain(&error.into())))?,
         None => FileConfig::default(),
     };
     let listen = arguments

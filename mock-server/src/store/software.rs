@@ -7,6 +7,7 @@
 
 use super::inventory::SoftwareItem;
 use super::{Batch, Store, StoreError, placeholders};
+use futures::TryStreamExt;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use sqlx::{AssertSqlSafe, SqlitePool};
@@ -177,6 +178,20 @@ pub(super) fn decode(bytes: &[u8]) -> impl Iterator<Item = i64> + '_ {
     })
 }
 
+/// Whether two ascending lists have an id in common; one step for each id, without hashing millions of them.
+fn has_any(ids: impl Iterator<Item = i64>, wanted: &[i64]) -> bool {
+    let mut wanted = wanted.iter().copied().peekable();
+    for id in ids {
+        while wanted.next_if(|next| *next < id).is_some() {}
+        match wanted.peek() {
+            Some(next) if *next == id => return true,
+            Some(_) => {}
+            None => return false,
+        }
+    }
+    false
+}
+
 /// Software of some name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
 pub(crate) struct SoftwareView {
@@ -218,20 +233,23 @@ impl Store {
         software: &[SoftwareView],
     ) -> Result<Vec<SoftwareComputer>, StoreError> {
         let failed = || StoreError::during("search computers by software");
-        let wanted: HashSet<i64> = software.iter().map(|software| software.id).collect();
+        let mut wanted: Vec<i64> = software.iter().map(|software| software.id).collect();
+        wanted.sort_unstable();
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let rows: Vec<(i64, Vec<u8>)> =
-            sqlx::query_as("SELECT computer_id, ids FROM computer_software ORDER BY computer_id")
-                .fetch_all(&self.readers)
-                .await
-                .map_err(failed())?;
-        let found: Vec<i64> = rows
-            .into_iter()
-            .filter(|(_, ids)| decode(ids).any(|id| wanted.contains(&id)))
-            .map(|(computer, _)| computer)
-            .collect();
+        let mut rows = sqlx::query_as::<_, (i64, Vec<u8>)>(
+            "SELECT computer_id, ids FROM computer_software ORDER BY computer_id",
+        )
+        .fetch(&self.readers);
+        let mut found = Vec::new();
+        while let Some((computer, ids)) = rows.try_next().await.map_err(failed())? {
+            if has_any(decode(&ids), &wanted) {
+                found.push(computer);
+            }
+        }
+        // The connection is needed again, and there may be only one.
+        drop(rows);
         let mut computers = Vec::with_capacity(found.len());
         for chunk in found.chunks(CHUNK) {
             let sql = format!(
@@ -284,6 +302,15 @@ mod tests {
         fn sorted_ids_survive_a_round_trip(ids in proptest::collection::btree_set(1_i64..i64::MAX, 0..200)) {
             let ids: Vec<i64> = ids.into_iter().collect();
             prop_assert_eq!(decode(&encode(&ids)).collect::<Vec<_>>(), ids);
+        }
+
+        #[test]
+        fn common_ids_are_found(
+            a in proptest::collection::btree_set(0_i64..50, 0..10),
+            b in proptest::collection::btree_set(0_i64..50, 0..10),
+        ) {
+            let wanted: Vec<i64> = b.iter().copied().collect();
+            prop_assert_eq!(has_any(a.iter().copied(), &wanted), !a.is_disjoint(&b));
         }
 
         #[test]

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod agent_bad_input;
+mod agent_registration;
 mod agent_trust;
 mod agent_wire;
+mod mock_server_process;
+mod software_jobs;
 mod support;

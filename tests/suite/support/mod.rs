@@ -1,10 +1,12 @@
 //! What the tests share: the programs under test, folders to run them in, and peers to talk to.
 
+pub(crate) mod mock;
 pub(crate) mod scripted;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Registration key that the tests' servers accept.
@@ -97,6 +99,37 @@ impl Agent {
         command
     }
 
+    /// Adds a line to the section `[agent]`.
+    pub(crate) fn set(&self, line: &str) {
+        let config = self
+            .config()
+            .replacen("[agent]\n", &format!("[agent]\n{line}\n"), 1);
+        std::fs::write(self.config_path(), config).unwrap();
+    }
+
+    /// Starts it as a daemon, with its log in a file.
+    pub(crate) fn daemon(&self) -> Daemon {
+        let log = std::fs::File::create(self.folder().join("log")).unwrap();
+        Daemon(
+            self.command()
+                .arg("--daemon")
+                .stderr(log)
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap(),
+        )
+    }
+
+    /// The log of its daemon so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder().join("log")).unwrap()
+    }
+
+    /// Whether its staging folder is gone or empty.
+    pub(crate) fn staging_is_empty(&self) -> bool {
+        std::fs::read_dir(self.folder().join("staging")).map_or(true, |mut entries| entries.next().is_none())
+    }
+
     /// Checks in once.
     pub(crate) fn check_in(&self) -> Output {
         self.command().output().unwrap()
@@ -106,4 +139,56 @@ impl Agent {
 /// Standard error as text.
 pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A running daemon; killed on drop.
+pub(crate) struct Daemon(Child);
+
+impl Daemon {
+    /// Sends SIGTERM and waits; the exit code.
+    #[cfg(unix)]
+    pub(crate) fn terminate(mut self) -> Option<i32> {
+        signal(&self.0, "TERM");
+        self.0.wait().unwrap().code()
+    }
+
+    /// Sends a signal by its name.
+    #[cfg(unix)]
+    pub(crate) fn signal(&self, name: &str) {
+        signal(&self.0, name);
+    }
+
+    /// Waits for its end; the exit code.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[cfg(unix)]
+fn signal(process: &Child, name: &str) {
+    let status = Command::new("kill")
+        .args([&format!("-{name}"), &process.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+/// Asks again and again until there is an answer, for a minute at most.
+pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        // Gives the processors to the programs under test; nothing depends on how long.
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
 }

@@ -1,0 +1,208 @@
+//! Software jobs from deployment to outcome, run by a real agent process.
+
+#![cfg(unix)] // the procedures are shell scripts
+
+use crate::support::mock::{MockServer, archive};
+use crate::support::{Agent, stderr, wait_for};
+use serde_json::Value;
+use std::io::Write;
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+/// A server with one registered agent.
+fn registered() -> (MockServer, Agent) {
+    let server = MockServer::start();
+    let agent = Agent::new(&server.agent_url);
+    let output = agent.check_in();
+    assert!(output.status.success(), "{}", stderr(&output));
+    (server, agent)
+}
+
+fn states(jobs: &[Value]) -> Vec<&str> {
+    jobs.iter().map(|job| job["state"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_package_is_downloaded_run_and_reported_with_its_output_and_code() {
+    let (server, agent) = registered();
+    let script = "#!/bin/sh\ncat data/payload.txt\necho to stderr >&2\nexit 3\n".as_bytes();
+    let files = [("run.sh", script), ("data/payload.txt", "päckchen\n".as_bytes())];
+    let package = server.package("tool", "./run.sh", "0,3", &files);
+    let deployment = server.deploy(&[package], 0);
+    let output = agent.check_in();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let jobs = server.jobs(deployment);
+    assert_eq!(states(&jobs), ["succeeded"]);
+    assert_eq!(jobs[0]["return_code"], 3);
+    assert_eq!(jobs[0]["output"], "päckchen\nto stderr\n");
+    assert!(agent.staging_is_empty());
+    assert!(agent.check_in().status.success());
+    assert_eq!(server.jobs(deployment), jobs, "nothing was run again");
+}
+
+#[test]
+fn a_large_package_arrives_whole_with_progress_on_the_way() {
+    let (server, agent) = registered();
+    agent.set("report-frames = 8");
+    let noise: Vec<u8> = (0..4u32 << 20)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    let package = server.package("large", "wc -c < noise", "0", &[("noise", &noise)]);
+    let deployment = server.deploy(&[package], 0);
+    let output = agent.check_in();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let jobs = server.jobs(deployment);
+    assert_eq!(states(&jobs), ["succeeded"]);
+    assert_eq!(
+        jobs[0]["output"].as_str().unwrap().trim(),
+        noise.len().to_string()
+    );
+    let reports = server.get("stats")["requests"].to_string();
+    assert!(reports.contains("oco.agent.update_job_state"), "{reports}");
+}
+
+#[test]
+fn after_a_failure_in_sequence_mode_the_rest_of_the_container_is_not_run() {
+    let (server, agent) = registered();
+    let witness = agent.folder().join("ran");
+    let first = server.package("first", "echo no; exit 7", "0", &[]);
+    let second = server.package("second", &format!("touch {}", witness.display()), "0", &[]);
+    let deployment = server.deploy(&[first, second], 1);
+    assert!(agent.check_in().status.success());
+    let jobs = server.jobs(deployment);
+    assert_eq!(states(&jobs), ["failed", "failed"]);
+    assert_eq!(
+        (&jobs[0]["return_code"], &jobs[1]["return_code"]),
+        (&7.into(), &(-8888).into())
+    );
+    assert!(!witness.exists());
+}
+
+#[test]
+fn without_sequence_mode_the_jobs_after_a_failure_run() {
+    let (server, agent) = registered();
+    let first = server.package("first", "exit 7", "0", &[]);
+    let second = server.package("second", "echo ran", "0", &[]);
+    let deployment = server.deploy(&[first, second], 0);
+    assert!(agent.check_in().status.success());
+    assert_eq!(states(&server.jobs(deployment)), ["failed", "succeeded"]);
+}
+
+#[test]
+fn hostile_and_damaged_packages_are_refused_and_nothing_is_run() {
+    let (server, agent) = registered();
+    let witness = agent.folder().join("ran");
+    let procedure = format!("touch {}", witness.display());
+    let escaping = archive(&[("../../escaped", b"x")]);
+    let mut link = ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    link.add_symlink("link", "/etc/passwd", SimpleFileOptions::default())
+        .unwrap();
+    let link = link.finish().unwrap().into_inner();
+    let mut bomb = ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    bomb.start_file("zeros", SimpleFileOptions::default()).unwrap();
+    bomb.write_all(&vec![0; 65 << 20]).unwrap();
+    let bomb = bomb.finish().unwrap().into_inner();
+    let mut truncated = archive(&[("file", &[7; 9999])]);
+    truncated.truncate(truncated.len() - 20);
+    for (name, archive, reason) in [
+        ("escaping", escaping, "leads out of its folder"),
+        ("link", link, "is a link"),
+        ("bomb", bomb, "unpacks to more than"),
+        ("truncated", truncated, "not a complete ZIP archive"),
+    ] {
+        let package = server.package_of_archive(name, &procedure, "", Some(&archive));
+        let deployment = server.deploy(&[package], 0);
+        assert!(agent.check_in().status.success());
+        let job = &server.jobs(deployment)[0];
+        assert_eq!(
+            (&job["state"], &job["return_code"]),
+            (&"failed".into(), &(-9999).into()),
+            "{name}"
+        );
+        assert!(job["output"].as_str().unwrap().contains(reason), "{name}: {job}");
+        assert!(agent.staging_is_empty(), "{name}");
+    }
+    assert!(!witness.exists());
+    assert!(!agent.folder().join("escaped").exists());
+}
+
+#[test]
+fn a_running_job_shows_its_output_and_check_ins_go_on_beside_it() {
+    let (server, agent) = registered();
+    agent.set("query-interval = 1");
+    let gate = agent.folder().join("gate");
+    let procedure = format!(
+        "echo started; while [ ! -e {} ]; do sleep 0.1; done; echo ended",
+        gate.display()
+    );
+    let package = server.package("slow", &procedure, "0", &[]);
+    let deployment = server.deploy(&[package], 0);
+    let daemon = agent.daemon();
+    server.wait_for_job(deployment, |job| {
+        job["state"] == "executing" && job["output"] == "started\n"
+    });
+    let check_ins = || agent.log().matches("checked in").count();
+    let before = check_ins();
+    wait_for("three check-ins beside the job", || {
+        (check_ins() >= before + 3).then_some(())
+    });
+    assert_eq!(states(&server.jobs(deployment)), ["executing"]);
+    std::fs::write(&gate, "").unwrap();
+    let job = server.wait_for_job(deployment, |job| job["state"] == "succeeded");
+    assert_eq!(job["output"], "started\nended\n", "the job ran once");
+    assert_eq!(daemon.terminate(), Some(0));
+}
+
+#[test]
+fn a_signal_lets_the_running_job_finish() {
+    let (server, agent) = registered();
+    let gate = agent.folder().join("gate");
+    let procedure = format!(
+        "echo started; while [ ! -e {} ]; do sleep 0.1; done; echo ended",
+        gate.display()
+    );
+    let package = server.package("slow", &procedure, "0", &[]);
+    let deployment = server.deploy(&[package], 0);
+    let mut daemon = agent.daemon();
+    server.wait_for_job(deployment, |job| {
+        job["state"] == "executing" && job["output"] == "started\n"
+    });
+    daemon.signal("TERM");
+    wait_for("the daemon to notice", || {
+        agent.log().contains("a running job is let finish").then_some(())
+    });
+    std::fs::write(&gate, "").unwrap();
+    assert_eq!(daemon.wait(), Some(0));
+    let jobs = server.jobs(deployment);
+    assert_eq!(states(&jobs), ["succeeded"]);
+    assert_eq!(jobs[0]["output"], "started\nended\n");
+}
+
+#[test]
+fn a_job_over_its_time_limit_is_killed_with_all_its_processes() {
+    let (server, agent) = registered();
+    agent.set("job-timeout = 1");
+    let pid = agent.folder().join("pid");
+    let procedure = format!("sh -c 'echo $$ > {}; sleep 600' & sleep 600", pid.display());
+    let package = server.package("hangs", &procedure, "0", &[]);
+    let deployment = server.deploy(&[package], 0);
+    let output = agent.check_in();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let jobs = server.jobs(deployment);
+    assert_eq!(states(&jobs), ["failed"]);
+    assert!(
+        jobs[0]["output"].as_str().unwrap().contains("time limit"),
+        "{}",
+        jobs[0]
+    );
+    let pid = std::fs::read_to_string(pid).unwrap();
+    wait_for("the grandchild's end", || {
+        let alive = std::process::Command::new("kill")
+            .args(["-0", pid.trim()])
+            .output()
+            .unwrap()
+            .status
+            .success();
+        (!alive).then_some(())
+    });
+}

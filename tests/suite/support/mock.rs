@@ -1,0 +1,213 @@
+//! The mock server as a process, driven over its REST API.
+
+use super::{REGISTRATION_KEY, program, wait_for};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+const API_KEY: &str = "rest-key-of-the-tests";
+
+/// A running mock server with a database of its own; killed on drop.
+pub(crate) struct MockServer {
+    /// URL of the agent API.
+    pub(crate) agent_url: String,
+    rest_url: String,
+    process: Child,
+    folder: TempDir,
+}
+
+impl MockServer {
+    /// Starts a server on a free port.
+    pub(crate) fn start() -> Self {
+        let folder = TempDir::new().unwrap();
+        let (process, agent_url, rest_url) =
+            launch(&Self::database_in(&folder), "127.0.0.1:0", folder.path());
+        Self {
+            agent_url,
+            rest_url,
+            process,
+            folder,
+        }
+    }
+
+    /// Kills it without warning and starts it again on the same port and database.
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        let address = self.rest_url.split('/').nth(2).unwrap().to_owned();
+        (self.process, self.agent_url, self.rest_url) =
+            launch(&Self::database_in(&self.folder), &address, self.folder.path());
+    }
+
+    /// Asks it to stop; the exit code.
+    #[cfg(unix)]
+    pub(crate) fn terminate(&mut self) -> Option<i32> {
+        super::signal(&self.process, "TERM");
+        self.process.wait().unwrap().code()
+    }
+
+    /// Its process, for signals.
+    pub(crate) fn address(&self) -> &str {
+        self.rest_url.split('/').nth(2).unwrap()
+    }
+
+    /// A REST call that must succeed.
+    pub(crate) fn get(&self, path: &str) -> Value {
+        self.call("GET", path, None)
+    }
+
+    /// A REST call that must succeed.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Value {
+        self.call("POST", path, Some(body))
+    }
+
+    /// Creates a package of these files, as they would be packed on Unix: `.sh` files are executable.
+    pub(crate) fn package(
+        &self,
+        name: &str,
+        procedure: &str,
+        success_codes: &str,
+        files: &[(&str, &[u8])],
+    ) -> i64 {
+        let archive = (!files.is_empty()).then(|| archive(files));
+        self.package_of_archive(name, procedure, success_codes, archive.as_deref())
+    }
+
+    /// Creates a package of an archive that is uploaded as it is.
+    pub(crate) fn package_of_archive(
+        &self,
+        name: &str,
+        procedure: &str,
+        success_codes: &str,
+        archive: Option<&[u8]>,
+    ) -> i64 {
+        let files: Vec<_> = archive
+            .iter()
+            .map(|bytes| json!({"name": "package.zip", "content": STANDARD.encode(bytes)}))
+            .collect();
+        let created = self.post(
+            "packages",
+            &json!({"name": name, "version": "1.0", "procedure": procedure, "success_codes": success_codes, "files": files}),
+        );
+        created["id"].as_i64().unwrap()
+    }
+
+    /// Deploys packages to all computers; the id of the deployment.
+    pub(crate) fn deploy(&self, packages: &[i64], sequence_mode: u8) -> i64 {
+        let body = json!({"name": "a deployment", "packages": packages, "computers": "all", "sequence_mode": sequence_mode});
+        self.post("deployments", &body)["id"].as_i64().unwrap()
+    }
+
+    /// The jobs of a deployment in their order.
+    pub(crate) fn jobs(&self, deployment: i64) -> Vec<Value> {
+        self.get(&format!("jobs?container={deployment}"))["jobs"]
+            .as_array()
+            .unwrap()
+            .clone()
+    }
+
+    /// Waits until the only job of a deployment is as `condition` wants it.
+    pub(crate) fn wait_for_job(&self, deployment: i64, condition: impl Fn(&Value) -> bool) -> Value {
+        wait_for("the job", || self.jobs(deployment).into_iter().find(&condition))
+    }
+
+    fn call(&self, verb: &str, path: &str, body: Option<&Value>) -> Value {
+        let url = format!("{}/{path}", self.rest_url);
+        let request = async {
+            let client = reqwest::Client::builder()
+                .no_proxy()
+                .tls_certs_only([])
+                .build()
+                .unwrap();
+            let request = client
+                .request(verb.parse().unwrap(), &url)
+                .bearer_auth(API_KEY)
+                .header("content-type", "application/json")
+                .body(body.map(Value::to_string).unwrap_or_default());
+            let response = request.send().await.unwrap();
+            (response.status(), response.text().await.unwrap())
+        };
+        // The library wants a TLS provider even where no TLS is spoken; installing it twice is no harm.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let (status, answer) = runtime.block_on(request);
+        assert!(status.is_success(), "{verb} {url}: {status} {answer}");
+        serde_json::from_str(&answer).unwrap()
+    }
+
+    fn database_in(folder: &TempDir) -> PathBuf {
+        folder.path().join("oco.db")
+    }
+}
+
+impl Drop for MockServer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn launch(database: &Path, listen: &str, folder: &Path) -> (Child, String, String) {
+    let config = folder.join("server.toml");
+    std::fs::write(
+        &config,
+        format!("agent-key = \"{REGISTRATION_KEY}\"\napi-key = \"{API_KEY}\"\n"),
+    )
+    .unwrap();
+    let mut process = Command::new(program("oco-mock-server"))
+        .args([
+            "--listen",
+            listen,
+            "--database",
+            &format!("sqlite:{}", database.display()),
+            "--config",
+        ])
+        .arg(&config)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let (mut agent_url, mut rest_url) = (String::new(), String::new());
+    for line in BufReader::new(process.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok)
+    {
+        if let Some((name, value)) = line.split_once(": ") {
+            match name {
+                "agent API URL" => value.trim().clone_into(&mut agent_url),
+                "REST base URL" => value.trim().clone_into(&mut rest_url),
+                _ => {}
+            }
+        }
+        if line.starts_with("database") {
+            break;
+        }
+    }
+    assert!(
+        !agent_url.is_empty() && !rest_url.is_empty(),
+        "the server did not start"
+    );
+    (process, agent_url, rest_url)
+}
+
+/// A ZIP archive of these files.
+pub(crate) fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut writer = ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, content) in files {
+        let mode = if name.ends_with(".sh") { 0o755 } else { 0o644 };
+        writer
+            .start_file(*name, SimpleFileOptions::default().unix_permissions(mode))
+            .unwrap();
+        writer.write_all(content).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}

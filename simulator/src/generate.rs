@@ -20,6 +20,7 @@ pub mod network;
 pub mod profile;
 pub mod release;
 pub mod software;
+pub mod truth;
 pub mod users;
 pub mod volumes;
 pub mod windows;

@@ -316,3 +316,6 @@ fn join(os: Os, folder: &Path, name: &str) -> PathBuf {
     path.push(name);
     path.into()
 }
+
+#[cfg(test)]
+mod tests;

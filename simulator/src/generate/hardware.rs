@@ -125,11 +125,11 @@ pub static PC_MODELS: &[Model] = &[
     Model { weight: 3, form: Form::Virtual, vendor: "innotek GmbH", name: "VirtualBox", cpus: OLD_I5, sockets: 1, cores: 2, ram_mib: VM_RAM, gpus: &["VirtualBox Graphics Adapter (WDDM)"], serial: Serial::Same("0"), firmware: Firmware::Same("VirtualBox"), ouis: &[[0x08, 0x00, 0x27]] },
 ];
 
-/// Single-board computers and ARM servers, Linux only. The processor is `implementer part` of `/proc/cpuinfo`.
+/// Single-board computers and ARM servers, Linux only.
 #[rustfmt::skip]
 pub static ARM_MODELS: &[Model] = &[
-    Model { weight: 5, form: Form::Board, vendor: "", name: "Raspberry Pi 4 Model B Rev 1.4", cpus: &["0x41 0xd08"], sockets: 1, cores: 4, ram_mib: &[2 << 10, 4 << 10, 8 << 10], gpus: &[], serial: Serial::Same(""), firmware: Firmware::Same(""), ouis: &[[0xdc, 0xa6, 0x32], [0xe4, 0x5f, 0x01]] },
-    Model { weight: 2, form: Form::Virtual, vendor: "Amazon EC2", name: "t4g.medium", cpus: &["0x41 0xd0c"], sockets: 1, cores: 2, ram_mib: &[4 << 10], gpus: &[], serial: Serial::Code("ec2", 8), firmware: Firmware::Same("1.0"), ouis: &[[0x06, 0x1d, 0x5c]] },
+    Model { weight: 5, form: Form::Board, vendor: "", name: "Raspberry Pi 4 Model B Rev 1.4", cpus: &["Cortex-A72"], sockets: 1, cores: 4, ram_mib: &[2 << 10, 4 << 10, 8 << 10], gpus: &[], serial: Serial::Same(""), firmware: Firmware::Same(""), ouis: &[[0xdc, 0xa6, 0x32], [0xe4, 0x5f, 0x01]] },
+    Model { weight: 2, form: Form::Virtual, vendor: "Amazon EC2", name: "t4g.medium", cpus: &["Neoverse N1"], sockets: 1, cores: 2, ram_mib: &[4 << 10], gpus: &[], serial: Serial::Code("ec2", 8), firmware: Firmware::Same("1.0"), ouis: &[[0x06, 0x1d, 0x5c]] },
 ];
 
 const APPLE: &str = "Apple Inc.";

@@ -1,5 +1,6 @@
 //! Raw artefacts of a virtual Linux machine: what is in `/etc`, `/proc`, `/sys` and the package database.
 
+use super::hardware::Form;
 use super::profile::Release;
 use super::volumes::{Kind, Layout, Volume};
 use super::{Draw, Profile, Topic, release, software};
@@ -7,6 +8,7 @@ use std::fmt::Write;
 use std::io;
 use std::time::SystemTime;
 
+const DEVICE_TREE: &str = "/sys/firmware/devicetree/base/";
 const DMI: &str = "/sys/class/dmi/id/";
 const SECURE_BOOT: &str = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
 const BLOCK: &str = "/sys/class/block/";
@@ -21,6 +23,13 @@ pub(crate) fn read_file(profile: &Profile, path: &str, now: SystemTime) -> io::R
     }
     if let Some(name) = path.strip_prefix(BLOCK) {
         return mapper_file(profile, name);
+    }
+    if let (Some(property), Some(board)) = (path.strip_prefix(DEVICE_TREE), device_tree(profile)) {
+        return match property {
+            "model" => Ok(format!("{}\0", board.model).into_bytes()),
+            "serial-number" => Ok(format!("{}\0", board.serial).into_bytes()),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        };
     }
     match path {
         "/etc/os-release" if !release.only_usr_lib => Ok(os_release(release)),
@@ -37,6 +46,7 @@ pub(crate) fn read_file(profile: &Profile, path: &str, now: SystemTime) -> io::R
             Some(suffix) => Ok(software::debian::status(profile, suffix, now)),
             None => Err(io::ErrorKind::NotFound.into()),
         },
+        "/etc/hosts" => Ok(hosts(profile)),
         "/etc/passwd" => Ok(passwd(profile)),
         "/etc/shadow" if profile.defects.unprivileged => Err(io::ErrorKind::PermissionDenied.into()),
         "/etc/shadow" => Ok(shadow(profile)),
@@ -99,6 +109,47 @@ pub(crate) fn read_link(profile: &Profile, path: &str) -> io::Result<String> {
     })
 }
 
+/// What a board says about itself without DMI.
+pub(super) struct Board {
+    /// Model.
+    pub(super) model: &'static str,
+    /// Serial number.
+    pub(super) serial: String,
+}
+
+/// The device tree of a board; other machines have none.
+pub(super) fn device_tree(profile: &Profile) -> Option<Board> {
+    let serial = || format!("{:016x}", 0x1000_0000_0000_0000 | profile.machine.index);
+    (profile.model.form == Form::Board).then(|| Board {
+        model: profile.model.name,
+        serial: serial(),
+    })
+}
+
+impl Profile {
+    /// The fully qualified name, where the system knows one: from the kernel, or from `/etc/hosts` as installers write it.
+    pub(super) fn qualified_name(&self) -> Option<String> {
+        let name = self.hostname();
+        if name.contains('.') {
+            return Some(name);
+        }
+        let written = Draw::new(self.machine, Topic::Name, 1).permille(600);
+        self.domain
+            .filter(|_| written)
+            .map(|domain| format!("{name}.{domain}"))
+    }
+}
+
+fn hosts(profile: &Profile) -> Vec<u8> {
+    let name = profile.hostname();
+    let short = name.split('.').next().unwrap_or_default();
+    let qualified = profile.qualified_name().unwrap_or_default();
+    format!(
+        "127.0.0.1\tlocalhost # loopback\n127.0.1.1\t{qualified}\t{short}\n\n::1 localhost ip6-localhost\n"
+    )
+    .into_bytes()
+}
+
 fn os_release(release: &release::Linux) -> Vec<u8> {
     let mut text = String::new();
     let version = release.version_id.unwrap_or("Rolling");
@@ -155,8 +206,12 @@ fn cpuinfo(profile: &Profile) -> Vec<u8> {
     let per_socket = u32::from(profile.model.cores);
     for processor in 0..u32::from(profile.sockets) * per_socket {
         if profile.is_arm() {
-            let (implementer, part) = profile.cpu.split_once(' ').unwrap_or((profile.cpu, ""));
-            write!(text, "processor\t: {processor}\nBogoMIPS\t: 108.00\nFeatures\t: fp asimd evtstrm crc32 cpuid\nCPU implementer\t: {implementer}\nCPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: {part}\nCPU revision\t: 3\n\n").ok();
+            let part = if profile.cpu == "Cortex-A72" {
+                "0xd08"
+            } else {
+                "0xd0c"
+            };
+            write!(text, "processor\t: {processor}\nBogoMIPS\t: 108.00\nFeatures\t: fp asimd evtstrm crc32 cpuid\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: {part}\nCPU revision\t: 3\n\n").ok();
             continue;
         }
         let (vendor, padding) = if profile.cpu.starts_with("AMD") {
@@ -245,6 +300,7 @@ fn passwd(profile: &Profile) -> Vec<u8> {
         lines.extend_from_slice(if number == 0 { b",,," } else { b"" });
         lines.extend_from_slice(format!(":{home}:{}\n", account.shell).as_bytes());
     }
+    lines.extend_from_slice(b"nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n");
     if profile.defects.legacy_encoding {
         // A left-over of NIS, and a line that somebody cut.
         lines.extend_from_slice(b"+::::::\nbroken:x:\n");

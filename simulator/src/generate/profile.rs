@@ -233,7 +233,9 @@ impl Profile {
 
     /// Whether its processor is an ARM.
     pub fn is_arm(&self) -> bool {
-        self.cpu.starts_with("0x41") || self.cpu.starts_with("Apple")
+        ["Cortex", "Neoverse", "Apple"]
+            .iter()
+            .any(|maker| self.cpu.starts_with(maker))
     }
 
     /// The serial number that its vendor gave it. Artefacts that carry it: DMI (Linux), ioreg (macOS), Win32_BIOS.

@@ -10,8 +10,10 @@ use std::time::SystemTime;
 /// What is behind a mount point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A disk or a network share: what an inventory is about.
+    /// A disk: what an inventory is about.
     Disk,
+    /// A share of another machine.
+    Remote,
     /// A drive letter without a medium in it (Windows).
     NoMedium,
     /// Memory.
@@ -277,8 +279,8 @@ fn linux_extras(draw: &mut Draw, volumes: &mut Vec<Volume>) {
             draw,
         );
         volumes.push(Volume {
+            kind: Kind::Remote,
             uuid: None,
-            label: None,
             ..share
         });
     }

@@ -1,0 +1,133 @@
+//! What the production collectors report about virtual machines is the truth about them.
+
+use super::super::Machine;
+use super::*;
+use crate::simulated_host::{SharedSettings, SimulatedHost, Surroundings, VirtualClock, VirtualState};
+use oco_agent::inventory::{self as agent_inventory, Options};
+use proptest::prelude::*;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+fn host(profile: Profile, now: SystemTime) -> SimulatedHost {
+    let state = VirtualState::installed(Arc::new(SharedSettings::default()), "");
+    let surroundings = Surroundings::installed(profile.machine.os);
+    SimulatedHost::new(profile, Arc::new(surroundings), state, VirtualClock::fixed(now))
+}
+
+/// Field by field, so that a failure shows what differs and not two inventories of a thousand packages.
+fn differences(collected: &Inventory, truth: &Inventory) -> Vec<String> {
+    let fields = |inventory: &Inventory| match serde_json::to_value(inventory) {
+        Ok(Value::Object(fields)) => fields,
+        other => panic!("{other:?}"),
+    };
+    let (collected, truth) = (fields(collected), fields(truth));
+    let names: std::collections::BTreeSet<&String> = collected.keys().chain(truth.keys()).collect();
+    let differing = names
+        .into_iter()
+        .filter(|name| collected.get(*name) != truth.get(*name));
+    differing
+        .map(|name| difference(name, collected.get(name), truth.get(name)))
+        .collect()
+}
+
+fn difference(field: &str, collected: Option<&Value>, truth: Option<&Value>) -> String {
+    if let (Some(Value::Array(collected)), Some(Value::Array(truth))) = (collected, truth) {
+        let only = |these: &[Value], others: &[Value]| {
+            these
+                .iter()
+                .filter(|item| !others.contains(item))
+                .take(3)
+                .map(Value::to_string)
+                .collect::<Vec<_>>()
+        };
+        return format!(
+            "{field}: collected only {:?}, truth only {:?}",
+            only(collected, truth),
+            only(truth, collected)
+        );
+    }
+    format!("{field}: collected {collected:?}, truth {truth:?}")
+}
+
+fn compare(machine: Machine, now: SystemTime) -> Vec<String> {
+    let profile = Profile::draw(machine);
+    let (options, host) = (Options::default(), host(profile, now));
+    let mut truth = inventory(&profile, now);
+    truth.agent_version = Some(options.agent_version.clone());
+    let collected = agent_inventory::collect(&host, &options);
+    let mut differences = differences(&collected, &truth);
+    let identity = agent_inventory::identity(&host, &options).unwrap();
+    if identity.uid != uid(&profile) || Some(&identity.hostname) != truth.hostname.as_ref() {
+        differences.push(format!("identity: {identity:?}, truth {:?}", uid(&profile)));
+    }
+    differences
+}
+
+#[test]
+fn fleet_of_three_hundred_is_collected_without_a_loss() {
+    let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let machines = Os::ALL
+        .into_iter()
+        .flat_map(|os| (0..100).map(move |index| Machine { seed: 1, index, os }));
+    let wrong: Vec<_> = machines
+        .map(|machine| (machine, compare(machine, now)))
+        .filter(|(_, d)| !d.is_empty())
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "{} machines: {:#?}",
+        wrong.len(),
+        &wrong[..wrong.len().min(8)]
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn collectors_report_the_truth(seed: u64, index in 0u64..2_000_000, os in 0usize..3, seconds in 0u64..4_000_000_000) {
+        let machine = Machine { seed, index, os: Os::ALL[os] };
+        let differences = compare(machine, UNIX_EPOCH + Duration::from_secs(seconds));
+        prop_assert!(differences.is_empty(), "{:?}: {:#?}", machine, differences);
+    }
+}
+
+#[test]
+fn lost_package_and_wrong_serial_number_are_noticed() {
+    let profile = Profile::draw(Machine {
+        seed: 1,
+        index: 1,
+        os: Os::MacOs,
+    });
+    let truth = inventory(&profile, UNIX_EPOCH);
+    let mut wrong = truth.clone();
+    wrong.serial = Some("wrong".into());
+    wrong.software.as_mut().unwrap().pop();
+    assert_eq!(differences(&truth, &truth), Vec::<String>::new());
+    assert_eq!(differences(&wrong, &truth).len(), 2);
+}
+
+#[test]
+fn inventory_changes_with_time_in_the_documented_facts_only() {
+    let at = |days: u64| UNIX_EPOCH + Duration::from_secs(1_800_000_000 + days * 24 * 3600);
+    let profile = Profile::draw(Machine {
+        seed: 1,
+        index: 3,
+        os: Os::Windows,
+    });
+    let mut names = std::collections::BTreeSet::new();
+    for days in 1..60 {
+        for difference in differences(&inventory(&profile, at(days)), &inventory(&profile, at(0))) {
+            names.insert(difference.split(':').next().unwrap_or_default().to_owned());
+        }
+    }
+    let allowed = ["networks", "partitions", "software", "uptime"];
+    assert!(
+        names.contains("software") && names.contains("uptime"),
+        "{names:?}"
+    );
+    assert!(
+        names.iter().all(|name| allowed.contains(&name.as_str())),
+        "{names:?}"
+    );
+}

@@ -8,6 +8,7 @@ mod clock;
 mod config_file;
 mod key_text;
 mod procedure;
+pub mod recording;
 mod staging;
 mod state;
 

@@ -132,6 +132,11 @@ pub(crate) fn wmi(
         .collect())
 }
 
+/// The class that a query asks for; none if virtual machines don't understand it.
+pub(crate) fn queried_class(query: &str) -> Option<&str> {
+    super::wql::Query::parse(query).ok().map(|query| query.class)
+}
+
 /// Output of a command.
 pub(crate) fn run(profile: &Profile, program: &str, args: &[&str]) -> io::Result<CommandOutput> {
     if !program.eq_ignore_ascii_case("bcdedit") && !program.eq_ignore_ascii_case("bcdedit.exe")

@@ -2,17 +2,10 @@
 
 use super::super::Machine;
 use super::*;
-use crate::simulated_host::{SharedSettings, SimulatedHost, Surroundings, VirtualClock, VirtualState};
+use crate::simulated_host::SimulatedHost;
 use oco_agent::inventory::{self as agent_inventory, Options};
 use proptest::prelude::*;
-use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
-
-fn host(profile: Profile, now: SystemTime) -> SimulatedHost {
-    let state = VirtualState::installed(Arc::new(SharedSettings::default()), "");
-    let surroundings = Surroundings::installed(profile.machine.os);
-    SimulatedHost::new(profile, Arc::new(surroundings), state, VirtualClock::fixed(now))
-}
 
 /// Field by field, so that a failure shows what differs and not two inventories of a thousand packages.
 fn differences(collected: &Inventory, truth: &Inventory) -> Vec<String> {
@@ -51,7 +44,7 @@ fn difference(field: &str, collected: Option<&Value>, truth: Option<&Value>) -> 
 
 fn compare(machine: Machine, now: SystemTime) -> Vec<String> {
     let profile = Profile::draw(machine);
-    let (options, host) = (Options::default(), host(profile, now));
+    let (options, host) = (Options::default(), SimulatedHost::at(machine, now));
     let mut truth = inventory(&profile, now);
     truth.agent_version = Some(options.agent_version.clone());
     let collected = agent_inventory::collect(&host, &options);

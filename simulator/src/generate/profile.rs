@@ -35,8 +35,8 @@ pub struct Defects {
     pub no_dmi: bool,
     /// What only root may read cannot be read.
     pub unprivileged: bool,
-    /// WMI doesn't answer at all.
-    pub broken_wmi: bool,
+    /// WMI refuses to answer: its permissions are wrong, and will stay so.
+    pub no_wmi: bool,
     /// No BitLocker, so no WMI namespace for it.
     pub no_bitlocker: bool,
     /// `bcdedit` fails.
@@ -378,7 +378,7 @@ fn defects(model: &Model, release: &Release, draw: &mut Draw) -> Defects {
     Defects {
         no_dmi: draw.permille(30) || model.form == Form::Board,
         unprivileged: draw.permille(20),
-        broken_wmi: draw.permille(10),
+        no_wmi: draw.permille(10),
         no_bitlocker: no_bitlocker || has_no_bitlocker,
         no_bcdedit: draw.permille(30),
         no_host_name: draw.permille(400),

@@ -36,7 +36,7 @@ pub fn inventory(profile: &Profile, now: SystemTime) -> Inventory {
         Release::Windows(release) => Inventory {
             os: text(release.name),
             os_version: Some(release.version()),
-            os_language: unless(profile.defects.broken_wmi, || profile.language.lcid.to_owned()),
+            os_language: unless(profile.defects.no_wmi, || profile.language.lcid.to_owned()),
             ..windows_inventory(profile, now)
         },
     };
@@ -55,7 +55,7 @@ pub fn uid(profile: &Profile) -> String {
     let known = match profile.machine.os {
         Os::Linux => (!defects.no_dmi && !defects.unprivileged).then(|| profile.uuid()),
         Os::MacOs => Some(profile.uuid().to_uppercase()),
-        Os::Windows => unless(defects.broken_wmi, || profile.uuid().to_uppercase()),
+        Os::Windows => unless(defects.no_wmi, || profile.uuid().to_uppercase()),
     };
     known.unwrap_or_else(|| {
         kernel_or_given_name(profile)
@@ -132,7 +132,7 @@ fn macos_inventory(profile: &Profile, now: SystemTime) -> Inventory {
 }
 
 fn windows_inventory(profile: &Profile, now: SystemTime) -> Inventory {
-    let broken = profile.defects.broken_wmi;
+    let broken = profile.defects.no_wmi;
     Inventory {
         os_license: unless(broken, || if profile.activated { "1" } else { "0" }.to_owned()),
         kernel_version: text(UNKNOWN),
@@ -275,7 +275,7 @@ fn windows_software(profile: &Profile, now: SystemTime) -> Vec<Software> {
         Some(item(&name, program.version.as_deref(), description))
     });
     let mut software: Vec<Software> = named.collect();
-    if !profile.defects.broken_wmi {
+    if !profile.defects.no_wmi {
         let hotfixes = windows::hotfixes(profile, now);
         software.extend(
             hotfixes

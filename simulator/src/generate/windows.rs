@@ -87,10 +87,9 @@ pub(crate) fn wmi(
     let Release::Windows(release) = profile.release else {
         return Err(io::ErrorKind::NotFound.into());
     };
-    if profile.defects.broken_wmi {
-        return Err(io::Error::other(
-            "the WMI repository is inconsistent (0x8004100e)",
-        ));
+    if profile.defects.no_wmi {
+        // WBEM_E_ACCESS_DENIED
+        return Err(io::ErrorKind::PermissionDenied.into());
     }
     let namespace = namespace.trim_start_matches(r"\\.\").to_lowercase();
     let query = super::wql::Query::parse(query)?;

@@ -1,7 +1,7 @@
 //! Virtual machines from a seed: what they are, the raw artefacts that show it, and the truth to compare with.
 //!
 //! Three layers, all functions of [`Machine`] (seed, index, system) and the time:
-//! - **facts**: [`profile`] (hardware, release, serial number, firmware, UUID), [`names`], [`network`], [`volumes`],
+//! - **facts**: [`profile`] (hardware, release, defects), [`identity`] (serial number, firmware, UUID), [`names`], [`network`], [`volumes`],
 //!   [`users`] and [`software`], drawn from tables in [`hardware`], [`release`] and the catalogues;
 //! - **artefacts**: [`linux`], [`macos`] and [`windows`] write the facts as the files, command outputs, registry values
 //!   and WMI rows that a real system shows;
@@ -13,6 +13,7 @@
 
 pub mod draw;
 pub mod hardware;
+pub mod identity;
 pub mod linux;
 pub mod macos;
 pub mod names;
@@ -24,7 +25,6 @@ pub mod truth;
 pub mod users;
 pub mod volumes;
 pub mod windows;
-mod wql;
 
 pub use draw::{Draw, Topic};
 pub use profile::Profile;

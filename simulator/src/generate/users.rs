@@ -88,7 +88,7 @@ impl Profile {
                 Os::Windows => "",
             },
             disabled: draw.permille(100),
-            uuid: super::profile::format_uuid(uuid),
+            uuid: super::identity::format_uuid(uuid),
             name,
         }
     }

@@ -1,7 +1,8 @@
 //! File systems: disks, encrypted and network ones, and all that a mount table lists beside them.
 
 use super::hardware::Form;
-use super::profile::{Release, format_uuid};
+use super::identity::format_uuid;
+use super::profile::Release;
 use super::{Draw, Profile, Topic};
 use oco_agent::host::{Os, Space};
 use std::io;

@@ -1,0 +1,153 @@
+//! The registry: release, programs, profiles of users.
+
+use crate::generate::profile::{Profile, Release};
+use crate::generate::release;
+use crate::generate::software::windows::{self as programs, Program};
+use oco_agent::host::{Hive, RegistryKey, RegistryValue};
+use std::collections::BTreeMap;
+use std::io;
+use std::time::SystemTime;
+
+/// Keys below `HKEY_LOCAL_MACHINE`, in lower case.
+const VERSION: &str = r"software\microsoft\windows nt\currentversion";
+const ENVIRONMENT: &str = r"system\currentcontrolset\control\session manager\environment";
+const SECURE_BOOT: &str = r"system\currentcontrolset\control\secureboot\state";
+const UNINSTALL: &str = r"software\microsoft\windows\currentversion\uninstall";
+const PROFILES: &str = r"software\microsoft\windows nt\currentversion\profilelist";
+
+type Values = BTreeMap<String, RegistryValue>;
+
+/// Values of a registry key.
+pub(crate) fn registry_values(profile: &Profile, key: &RegistryKey, now: SystemTime) -> io::Result<Values> {
+    let Release::Windows(release) = profile.release else {
+        return Err(io::ErrorKind::NotFound.into());
+    };
+    if key.hive != Hive::LocalMachine {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let path = key.path.to_lowercase();
+    match path.as_str() {
+        VERSION => Ok(version_values(release)),
+        ENVIRONMENT => Ok(values([
+            ("PROCESSOR_ARCHITECTURE", sz(profile.architecture())),
+            ("OS", sz("Windows_NT")),
+        ])),
+        SECURE_BOOT => match profile.secure_boot {
+            Some(on) => Ok(values([(
+                "UEFISecureBootEnabled",
+                RegistryValue::Dword(u32::from(on)),
+            )])),
+            None => Err(io::ErrorKind::NotFound.into()),
+        },
+        UNINSTALL | PROFILES => Ok(Values::new()),
+        _ => {
+            if let Some(name) = below(&path, UNINSTALL) {
+                let program =
+                    programs::program_at(profile, key.view, name, now).ok_or(io::ErrorKind::NotFound)?;
+                return Ok(program_values(&program));
+            }
+            let sid = below(&path, PROFILES).ok_or(io::ErrorKind::NotFound)?;
+            profile_values(profile, sid)
+        }
+    }
+}
+
+/// Names of the keys below one.
+pub(crate) fn registry_subkeys(profile: &Profile, key: &RegistryKey) -> io::Result<Vec<String>> {
+    if key.hive != Hive::LocalMachine {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    match key.path.to_lowercase().as_str() {
+        // Which programs there are doesn't change with time, only their versions do.
+        UNINSTALL => {
+            let programs = programs::programs(profile, key.view, SystemTime::UNIX_EPOCH);
+            Ok(programs.into_iter().map(|program| program.key).collect())
+        }
+        PROFILES => Ok(profile_sids(profile)),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    }
+}
+
+fn version_values(release: &release::Windows) -> Values {
+    let mut values = values([
+        ("ProductName", sz(release.product_name)),
+        ("EditionID", sz(release.edition)),
+        ("InstallationType", sz(release.installation)),
+        ("CurrentVersion", sz(release.current_version)),
+        ("CurrentBuildNumber", sz(release.build)),
+        ("CurrentBuild", sz(release.build)),
+    ]);
+    if let Some(major) = release.major {
+        values.insert("CurrentMajorVersionNumber".into(), RegistryValue::Dword(major));
+        values.insert("CurrentMinorVersionNumber".into(), RegistryValue::Dword(0));
+        values.insert("UBR".into(), RegistryValue::Dword(4317));
+    }
+    values
+}
+
+fn program_values(program: &Program) -> Values {
+    let texts = [
+        ("DisplayName", program.name),
+        ("Publisher", program.publisher),
+        ("Comments", program.comments),
+    ];
+    let mut values: Values = texts
+        .into_iter()
+        .filter_map(|(name, text)| Some((name.to_owned(), sz(text?))))
+        .collect();
+    if let Some(version) = &program.version {
+        values.insert("DisplayVersion".into(), sz(version));
+    }
+    if program.system {
+        values.insert("SystemComponent".into(), RegistryValue::Dword(1));
+    }
+    values
+}
+
+fn profile_sids(profile: &Profile) -> Vec<String> {
+    let machine = profile.machine_sid();
+    let accounts = profile.accounts();
+    let people = accounts.iter().filter(|person| person.home.is_some());
+    let people = people.map(|person| format!("{machine}-{}", person.number));
+    ["S-1-5-18", "S-1-5-19", "S-1-5-20"]
+        .into_iter()
+        .map(str::to_owned)
+        .chain(people)
+        .collect()
+}
+
+fn profile_values(profile: &Profile, sid: &str) -> io::Result<Values> {
+    let image = |path: String| values([("ProfileImagePath", RegistryValue::ExpandText(path))]);
+    match sid {
+        "s-1-5-18" => Ok(image(r"%systemroot%\system32\config\systemprofile".into())),
+        "s-1-5-19" => Ok(image(r"%systemroot%\ServiceProfiles\LocalService".into())),
+        "s-1-5-20" => Ok(image(r"%systemroot%\ServiceProfiles\NetworkService".into())),
+        _ => {
+            let machine = profile.machine_sid().to_lowercase();
+            let is_it = |number: u32| format!("{machine}-{number}") == sid;
+            let person = profile.accounts().into_iter().find(|person| is_it(person.number));
+            person
+                .and_then(|person| person.home)
+                .map(image)
+                .ok_or_else(|| io::ErrorKind::NotFound.into())
+        }
+    }
+}
+
+/// The one name below a key, if `path` is directly below it.
+fn below<'a>(path: &'a str, key: &str) -> Option<&'a str> {
+    path.strip_prefix(key)?
+        .strip_prefix('\\')
+        .filter(|name| !name.contains('\\'))
+}
+
+fn sz(text: &str) -> RegistryValue {
+    RegistryValue::Text(text.to_owned())
+}
+
+fn values<const N: usize>(pairs: [(&str, RegistryValue); N]) -> Values {
+    pairs
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}

@@ -94,6 +94,10 @@ pub(crate) fn run(
             done(xml(&platform_expert(profile))?)
         }
         ("system_profiler", ["-json", "SPHardwareDataType"]) => done(hardware_report(profile)),
+        ("defaults", ["read", "-g", "AppleLocale"]) if profile.defects.no_locale => Ok(CommandOutput {
+            code: Some(1),
+            stdout: Vec::new(),
+        }),
         ("defaults", ["read", "-g", "AppleLocale"]) => line(profile.language.locale.to_owned()),
         ("mount", []) => done(mounts(&profile.volumes(now))),
         ("diskutil", ["info", "-plist", device]) => disk_info(profile, device, now),

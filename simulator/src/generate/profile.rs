@@ -39,8 +39,10 @@ pub struct Defects {
     pub no_wmi: bool,
     /// No BitLocker, so no WMI namespace for it.
     pub no_bitlocker: bool,
-    /// `bcdedit` fails.
+    /// `bcdedit` fails; in images of virtual machines it is missing.
     pub no_bcdedit: bool,
+    /// The user that the agent runs as has no locale (macOS).
+    pub no_locale: bool,
     /// No `HostName` is set (macOS).
     pub no_host_name: bool,
     /// A local account's name is in a legacy encoding (Linux).
@@ -310,6 +312,7 @@ fn defects(model: &Model, release: &Release, draw: &mut Draw) -> Defects {
         no_bcdedit: draw.permille(30),
         no_host_name: draw.permille(400),
         legacy_encoding: draw.permille(20),
+        no_locale: draw.permille(150),
     }
 }
 

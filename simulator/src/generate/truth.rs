@@ -30,7 +30,11 @@ pub fn inventory(profile: &Profile, now: SystemTime) -> Inventory {
         Release::MacOs(release) => Inventory {
             os: text("macOS"),
             os_version: text(release.version),
-            os_language: text(profile.language.locale),
+            os_language: text(if profile.defects.no_locale {
+                UNKNOWN
+            } else {
+                profile.language.locale
+            }),
             ..macos_inventory(profile, now)
         },
         Release::Windows(release) => Inventory {

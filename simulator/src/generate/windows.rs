@@ -9,6 +9,7 @@ pub(super) use wmi::BUILT_IN;
 pub(crate) use wmi::{queried_class, wmi};
 
 use super::Profile;
+use super::hardware::Form;
 use oco_agent::host::CommandOutput;
 use std::io;
 
@@ -17,6 +18,9 @@ pub(crate) fn run(profile: &Profile, program: &str, args: &[&str]) -> io::Result
     if !program.eq_ignore_ascii_case("bcdedit") && !program.eq_ignore_ascii_case("bcdedit.exe")
         || !args.is_empty()
     {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    if profile.defects.no_bcdedit && profile.model.form == Form::Virtual {
         return Err(io::ErrorKind::NotFound.into());
     }
     if profile.defects.no_bcdedit {

@@ -1,13 +1,16 @@
 //! The command line: what can be asked for, and what it means.
 
 use crate::duration::Span;
+use crate::generate::Machine;
 use crate::progress::Progress;
 use crate::report::text::Summary;
 use crate::report::{ReportError, ReportFile, RunReport, html, json};
 use crate::run::{self, External, Options, RunError, ServerChoice};
 use crate::scenario::{self, FleetSize, Scenario, ScenarioError};
+use crate::simulated_host::recording::{self, ShowError};
 use crate::verdict::Verdict;
 use clap::{Args, Parser, Subcommand};
+use oco_agent::host::Os;
 use oco_protocol::Key;
 use reqwest::Url;
 use std::fmt::Write as _;
@@ -30,6 +33,8 @@ enum Command {
     Run(Box<RunArgs>),
     /// List the built-in scenarios
     Scenarios,
+    /// Show one virtual machine: the inventory that an agent makes of it, as JSON
+    Generate(GenerateArgs),
 }
 
 #[derive(Debug, Args)]
@@ -63,6 +68,22 @@ struct RunArgs {
     json: PathBuf,
 }
 
+#[derive(Debug, Args)]
+struct GenerateArgs {
+    /// Its system: linux, macos or windows
+    #[arg(long, value_name = "OS")]
+    os: Os,
+    /// Its place in the fleet, from 0
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    index: u64,
+    /// Seed of the fleet
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    /// Also write what the agent reads for it (files, command outputs, registry, WMI) into this new folder
+    #[arg(long, value_name = "DIR")]
+    artefacts: Option<PathBuf>,
+}
+
 /// Wrong usage, a wrong scenario, no server, no place for the report.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
@@ -75,6 +96,12 @@ pub enum CliError {
     /// The run.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// The machine to show.
+    #[error(transparent)]
+    Show(#[from] ShowError),
+    /// Its inventory.
+    #[error("cannot write the inventory as JSON")]
+    Json(#[from] serde_json::Error),
 }
 
 /// What the program is to print at its end, and what it exits with.
@@ -97,7 +124,24 @@ impl Cli {
             None => self.run.execute(now, interrupt).await,
             Some(Command::Run(run)) => run.execute(now, interrupt).await,
             Some(Command::Scenarios) => scenarios(),
+            Some(Command::Generate(machine)) => machine.execute(now),
         }
+    }
+}
+
+impl GenerateArgs {
+    fn execute(self, now: SystemTime) -> Result<Outcome, CliError> {
+        let Self {
+            os,
+            index,
+            seed,
+            artefacts,
+        } = self;
+        let inventory = recording::show(Machine { seed, index, os }, now, artefacts.as_deref())?;
+        Ok(Outcome {
+            text: serde_json::to_string_pretty(&inventory)? + "\n",
+            code: 0,
+        })
     }
 }
 
@@ -217,7 +261,7 @@ mod tests {
         Ok(match cli.command {
             None => cli.run,
             Some(Command::Run(run)) => *run,
-            Some(Command::Scenarios) => panic!("not a run"),
+            Some(_) => panic!("not a run"),
         })
     }
 
@@ -285,6 +329,35 @@ mod tests {
             "{}",
             outcome.text
         );
+    }
+
+    #[test]
+    fn a_machine_is_shown_as_json_and_as_artefacts() {
+        let folder = tempfile::tempdir().unwrap();
+        let artefacts = folder.path().join("machine");
+        let arguments = [
+            "oco-simulator",
+            "generate",
+            "--os",
+            "windows",
+            "--index",
+            "7",
+            "--artefacts",
+        ];
+        let cli =
+            Cli::try_parse_from(arguments.iter().copied().chain([artefacts.to_str().unwrap()])).unwrap();
+        let Some(Command::Generate(machine)) = cli.command else {
+            panic!("not generate")
+        };
+        let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_795_329_638);
+        let outcome = machine.execute(now).unwrap();
+        let inventory: serde_json::Value = serde_json::from_str(&outcome.text).unwrap();
+        assert!(
+            inventory["os"].as_str().unwrap().starts_with("Windows"),
+            "{}",
+            outcome.text
+        );
+        assert!(std::fs::read_dir(artefacts).unwrap().count() > 0);
     }
 
     #[tokio::test]

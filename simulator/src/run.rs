@@ -100,6 +100,8 @@ pub async fn run(
     interrupt: impl Future<Output = ()>,
 ) -> Result<RunReport, RunError> {
     process::raise_open_file_limit();
+    // Fails only where the program has installed a provider already, which is just as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let scenario = Arc::new(options.scenario);
     let server = RunningServer::start(options.server).await?;
     let (events, receiver) = event::channel();

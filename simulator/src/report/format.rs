@@ -45,7 +45,11 @@ pub(super) fn bytes(bytes: u64) -> String {
 
 /// A number without needless decimals.
 pub(super) fn plain(number: f64) -> String {
-    let text = format!("{number:.4}");
+    let text = if number < 10.0 {
+        format!("{number:.4}")
+    } else {
+        format!("{number:.1}")
+    };
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
@@ -72,8 +76,8 @@ mod tests {
             ["160 bytes", "20 KiB", "50 MiB"].map(str::to_owned)
         );
         assert_eq!(
-            [0.0, 0.25, 2000.0].map(plain),
-            ["0", "0.25", "2000"].map(str::to_owned)
+            [0.0, 0.25, 22.015, 2000.0].map(plain),
+            ["0", "0.25", "22", "2000"].map(str::to_owned)
         );
     }
 }

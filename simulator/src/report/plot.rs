@@ -4,9 +4,9 @@ use super::ReportError;
 use plotters::prelude::*;
 
 /// Width and height of a plot; the page scales it.
-const SIZE: (u32, u32) = (640, 260);
+const SIZE: (u32, u32) = (640, 280);
 const FONT: &str = "sans-serif";
-const FONT_SIZE: u32 = 14;
+const FONT_SIZE: u32 = 17;
 
 /// Colours that people with colour-blindness can tell apart (Okabe and Ito).
 pub(super) const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];

@@ -1,0 +1,169 @@
+//! Whole runs of a small fleet against an embedded server, judged by their machine-readable result.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, where a panic is the outcome")]
+
+use oco_simulator::progress::Progress;
+use oco_simulator::report::{RunReport, json};
+use oco_simulator::run::{External, Options, RunError, ServerChoice, run};
+use oco_simulator::scenario::{Scenario, Share, Until};
+use oco_simulator::verdict::Verdict;
+use serde_json::Value;
+use std::time::SystemTime;
+
+/// Thirty machines that are quick about everything.
+const SMALL: &str = r#"
+description = "a small fleet"
+[run]
+duration = "60s"
+[fleet]
+size = 30
+seed = 11
+[fleet.os]
+linux = 1
+macos = 1
+windows = 1
+[pacing]
+ramp = "1s"
+interval = "1s"
+[jobs]
+shortest = "10ms"
+longest = "50ms"
+[[admin.package]]
+name = "first"
+procedure = "install-first"
+size_kib = 8
+[[admin.package]]
+name = "second"
+procedure = "install-second"
+[[admin.deployment]]
+name = "both"
+packages = ["first", "second"]
+at = "all-registered"
+[[convergence]]
+name = "registered"
+goal = "registered"
+within = "60s"
+[[convergence]]
+name = "installed"
+goal = "GOAL"
+deployment = "both"
+within = "60s"
+"#;
+
+fn scenario(goal: &str) -> Scenario {
+    Scenario::parse("small", "small.toml", &SMALL.replace("GOAL", goal)).unwrap()
+}
+
+fn options(scenario: Scenario, server: ServerChoice) -> Options {
+    #[allow(clippy::disallowed_methods)] // a test stands where `main` does
+    let now = SystemTime::now();
+    Options {
+        scenario,
+        server,
+        command: "oco-simulator run small.toml".into(),
+        now,
+    }
+}
+
+async fn run_embedded(scenario: Scenario) -> RunReport {
+    run(
+        options(scenario, ServerChoice::Embedded),
+        Progress::Silent,
+        std::future::pending(),
+    )
+    .await
+    .unwrap()
+}
+
+fn as_json(report: &RunReport) -> Value {
+    serde_json::from_str(&json::render(report).unwrap()).unwrap()
+}
+
+fn at<'a>(json: &'a Value, pointer: &str) -> &'a Value {
+    json.pointer(pointer)
+        .unwrap_or_else(|| panic!("no {pointer} in {json:#}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_fleet_registers_reports_and_installs_without_an_error() {
+    let result = as_json(&run_embedded(scenario("succeeded")).await);
+    for (pointer, value) in [
+        ("/verdict", "pass".into()),
+        ("/interrupted", false.into()),
+        ("/seed", 11.into()),
+        ("/agents/planned", 30.into()),
+        ("/agents/registered", 30.into()),
+        ("/agents/lost", 0.into()),
+        ("/errors", Value::Object(serde_json::Map::new())),
+        ("/jobs/succeeded", 60.into()),
+        ("/jobs/failed", 0.into()),
+        ("/jobs/pending", 0.into()),
+        ("/jobs/repeated", 0.into()),
+        ("/check_ins/failed", 0.into()),
+        ("/methods/oco.agent.update/ok", 30.into()),
+        ("/methods/oco.agent.download/ok", 30.into()),
+        ("/methods/oco.agent.hello/errors", 0.into()),
+        ("/convergence/0/agents", 30.into()),
+        ("/convergence/1/of", 30.into()),
+        ("/convergence/1/ok", true.into()),
+    ] {
+        assert_eq!(at(&result, pointer), &value, "{pointer} in {result:#}");
+    }
+    let systems: u64 = ["linux", "macos", "windows"]
+        .iter()
+        .filter_map(|os| result["agents"]["by_os"][os].as_u64())
+        .sum();
+    assert_eq!(systems, 30);
+    assert!(at(&result, "/methods/oco.agent.hello/ok").as_u64().unwrap() >= 60);
+    assert!(at(&result, "/methods/oco.agent.hello/p50_ms").as_f64().unwrap() > 0.0);
+    assert!(!at(&result, "/timeline").as_array().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failing_procedures_are_counted_and_fail_a_run_that_wants_success() {
+    let mut scenario = scenario("finished");
+    scenario.jobs.failure_share = Share(1.0);
+    let report = run_embedded(scenario).await;
+    assert_eq!(
+        (report.jobs.succeeded, report.jobs.failed, report.jobs.pending),
+        (0, 60, 0)
+    );
+    assert!(report.convergence.iter().all(|convergence| convergence.ok));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_ended_by_hand_still_has_its_report() {
+    let mut scenario = scenario("succeeded");
+    scenario.run.until = Until::Duration;
+    let interrupt = std::future::ready(());
+    let report = run(
+        options(scenario, ServerChoice::Embedded),
+        Progress::Silent,
+        interrupt,
+    )
+    .await
+    .unwrap();
+    assert!(report.interrupted && report.duration_s < 60.0);
+    assert_eq!(report.verdict, Verdict::Fail, "nothing has converged");
+    assert_eq!(report.agents.lost, 0, "agents that were never due are not lost");
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let external = External {
+        url: External::parse_url(&format!("http://127.0.0.1:{port}")).unwrap(),
+        agent_key: oco_protocol::Key::new("k"),
+        api_key: None,
+    };
+    let options = options(scenario("succeeded"), ServerChoice::External(external));
+    let error = run(options, Progress::Silent, std::future::pending())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, RunError::Unreachable { .. }));
+    assert!(error.to_string().contains(&port.to_string()), "{error}");
+}

@@ -27,6 +27,8 @@ pub enum Topic {
     Procedure,
     /// The system's random source.
     Random,
+    /// Logins of one day.
+    Login,
 }
 
 /// A stream of draws.

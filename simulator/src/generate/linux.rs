@@ -2,6 +2,7 @@
 
 mod accounts;
 mod block_devices;
+mod wtmp;
 
 use super::hardware::Form;
 use super::profile::Release;
@@ -47,6 +48,7 @@ pub(crate) fn read_file(profile: &Profile, path: &str, now: SystemTime) -> io::R
             Some(suffix) => Ok(software::debian::status(profile, suffix, now)),
             None => Err(io::ErrorKind::NotFound.into()),
         },
+        "/var/log/wtmp" => Ok(wtmp::wtmp(profile, now)),
         "/etc/hosts" => Ok(hosts(profile)),
         "/etc/passwd" => Ok(accounts::passwd(profile)),
         "/etc/shadow" if profile.defects.unprivileged => Err(io::ErrorKind::PermissionDenied.into()),

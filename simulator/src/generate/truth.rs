@@ -9,7 +9,7 @@ use super::users::Account;
 use super::volumes::{Kind, Volume};
 use super::{linux, windows::BUILT_IN};
 use oco_agent::host::{Interface, InterfaceAddress, Os, RegistryView};
-use oco_protocol::inventory::{Inventory, Network, Partition, Software, UNKNOWN, User};
+use oco_protocol::inventory::{Inventory, Login, Network, Partition, Software, UNKNOWN, User};
 use serde_json::Value;
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -100,8 +100,7 @@ fn linux_inventory(profile: &Profile, dpkg_suffix: Option<&str>, now: SystemTime
         domain: profile.qualified_name(),
         partitions: Some(partitions(&profile.volumes(now))),
         software: dpkg_suffix.map(|suffix| debian_software(profile, suffix, now)),
-        // No such machine has a wtmp.
-        logins: Some(Vec::new()),
+        logins: Some(linux_logins(profile, now)),
         users: Some(linux_users(profile)),
         ..Inventory::default()
     }
@@ -288,6 +287,39 @@ fn windows_software(profile: &Profile, now: SystemTime) -> Vec<Software> {
         );
     }
     sorted(software)
+}
+
+/// The agent reports the whole field that begins with the full name, as the existing one does.
+fn linux_logins(profile: &Profile, now: SystemTime) -> Vec<Login> {
+    let accounts = profile.accounts();
+    let display_name = |user: &str| match accounts.iter().position(|account| account.name == user) {
+        Some(0) => {
+            let place = if profile.defects.legacy_encoding {
+                " (M\u{fffd}nchen)"
+            } else {
+                ""
+            };
+            format!("{}{place},,,", accounts[0].full_name)
+        }
+        Some(number) => accounts[number].full_name.clone(),
+        None => user.to_owned(),
+    };
+    let sessions = profile.sessions(now).into_iter();
+    sessions
+        .map(|session| Login {
+            guid: None,
+            display_name: display_name(&session.user),
+            username: session.user,
+            console: session.terminal.to_owned(),
+            timestamp: utc(session.at),
+        })
+        .collect()
+}
+
+/// `YYYY-MM-DD HH:MM:SS`.
+fn utc(seconds: u32) -> String {
+    let moment = jiff::Timestamp::from_second(seconds.into()).unwrap_or_default();
+    moment.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 fn linux_users(profile: &Profile) -> Vec<User> {

@@ -105,6 +105,7 @@ pub struct Display {
     jobs: ProgressBar,
     rate: ProgressBar,
     methods: ProgressBar,
+    states: ProgressBar,
     waiting: ProgressBar,
 }
 
@@ -131,7 +132,8 @@ impl Display {
             jobs: bar("jobs"),
             rate: text("now"),
             methods: text("p50 / p99"),
-            waiting: text("waiting"),
+            states: text("job states"),
+            waiting: text("waits for"),
             all,
         }
     }
@@ -159,12 +161,14 @@ impl Display {
             time_left(snapshot, self.limit)
         ));
         self.methods.set_message(methods(snapshot));
+        self.states.set_message(jobs(snapshot));
         self.waiting.set_message(waiting(snapshot));
     }
 }
 
 fn set(bar: &ProgressBar, position: u64, length: u64) {
-    bar.set_length(length);
+    // A bar of length 0 would look complete.
+    bar.set_length(length.max(1));
     bar.set_position(position);
 }
 
@@ -180,14 +184,21 @@ fn methods(snapshot: &Snapshot) -> String {
     methods.collect::<Vec<_>>().join(", ")
 }
 
+/// The first goal that is not reached yet; a terminal has no room for all of them.
 fn waiting(snapshot: &Snapshot) -> String {
-    let jobs = jobs(snapshot);
-    let goals = snapshot
-        .waiting_for
-        .iter()
-        .map(|one| format!("{} ({} of {})", one.name, count(one.agents), count(one.of)));
-    let parts: Vec<_> = goals.chain((!jobs.is_empty()).then_some(jobs)).collect();
-    parts.join("; ")
+    let Some(first) = snapshot.waiting_for.first() else {
+        return "the end of its time".to_owned();
+    };
+    let more = match snapshot.waiting_for.len() - 1 {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    format!(
+        "{} ({} of {}){more}",
+        first.name,
+        count(first.agents),
+        count(first.of)
+    )
 }
 
 fn jobs(snapshot: &Snapshot) -> String {

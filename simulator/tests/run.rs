@@ -1,6 +1,10 @@
 //! Whole runs of a small fleet against an embedded server, judged by their machine-readable result.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, where a panic is the outcome")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests, where a panic is the outcome"
+)]
 
 use oco_simulator::progress::Progress;
 use oco_simulator::report::{RunReport, json};

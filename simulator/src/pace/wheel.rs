@@ -53,10 +53,8 @@ impl Wheel {
 
     /// Bytes of the entries, their reserve included.
     pub fn bytes(&self) -> usize {
-        self.slots
-            .iter()
-            .map(|slot| slot.capacity() * size_of::<Entry>() + size_of::<Vec<Entry>>())
-            .sum()
+        let slots = self.slots.iter();
+        slots.map(|slot| slot.capacity() * size_of::<Entry>()).sum()
     }
 
     /// Puts an agent in. One that is overdue already comes out with the next call of [`Wheel::advance`].

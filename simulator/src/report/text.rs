@@ -48,8 +48,12 @@ impl Summary<'_> {
         let (registered, planned) = (count(agents.registered.into()), count(agents.planned.into()));
         writeln!(
             f,
-            "  agents    {registered} of {planned} registered ({}), {} lost",
-            mix.join(", "),
+            "  agents    {registered} of {planned} registered{}, {} lost",
+            if mix.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", mix.join(", "))
+            },
             agents.lost
         )?;
         let CheckIns {

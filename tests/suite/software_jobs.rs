@@ -45,7 +45,7 @@ fn a_large_package_arrives_whole_with_progress_on_the_way() {
     let (server, agent) = registered();
     agent.set("report-frames = 8");
     let noise: Vec<u8> = (0..4u32 << 20)
-        .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[2])
         .collect();
     let package = server.package("large", "wc -c < noise", "0", &[("noise", &noise)]);
     let deployment = server.deploy(&[package], 0);

@@ -1,0 +1,124 @@
+//! Scenarios that are valid, and what is said about those that are not.
+
+use super::*;
+
+fn message(text: &str) -> String {
+    Scenario::parse("x", "x.toml", text).unwrap_err().to_string()
+}
+
+#[test]
+fn every_built_in_scenario_is_valid() {
+    let scenarios: Vec<_> = Scenario::built_in().map(Result::unwrap).collect();
+    assert_eq!(scenarios[0].name, DEFAULT);
+    assert!(scenarios.iter().all(|scenario| !scenario.description.is_empty()));
+}
+
+#[test]
+fn a_description_alone_is_a_scenario() {
+    let scenario = Scenario::parse("x", "x.toml", "description = \"small\"").unwrap();
+    assert_eq!(scenario.fleet.size.0, 1000);
+    assert!(scenario.admin.is_empty());
+}
+
+#[test]
+fn bad_scenarios_are_refused_with_line_key_and_accepted_values() {
+    let cases: [(&str, &[&str]); 18] = [
+        ("", &["x.toml", "line 1", "missing field `description`"]),
+        (
+            "description = \"\"\n[fleet]\nsiez = 3",
+            &["line 3", "`siez`", "`size`", "`seed`", "`os`"],
+        ),
+        (
+            "description = \"\"\n[fleet]\nsize = 0",
+            &["line 3", "size", "1 to 10000000"],
+        ),
+        (
+            "description = \"\"\n[fleet]\nsize = \"many\"",
+            &["line 3", "size", "whole number", "1 to 10000000"],
+        ),
+        (
+            "description = \"\"\n[fleet.os]\nbsd = 1",
+            &["line 3", "`bsd`", "`linux`, `macos`, `windows`"],
+        ),
+        (
+            "description = \"\"\n[fleet.os]\nlinux = 0",
+            &["fleet.os", "above 0"],
+        ),
+        (
+            "description = \"\"\n[pacing]\n\njitter = 1.5",
+            &["line 4", "1.5", "0 to 1"],
+        ),
+        (
+            "description = \"\"\n[pacing]\ninterval = \"0s\"",
+            &["line 3", "interval", "above 0"],
+        ),
+        (
+            "description = \"\"\n[pacing]\nramp = \"5 days\"",
+            &["line 3", "5 days", "5m"],
+        ),
+        (
+            "description = \"\"\n[pacing]\nin_flight = 0",
+            &["line 3", "1 to 100000"],
+        ),
+        (
+            "description = \"\"\n[connections]\nsource_addresses = 0",
+            &["line 3", "1 to 250"],
+        ),
+        (
+            "description = \"\"\n[run]\nuntil = \"never\"",
+            &["line 3", "`never`", "`converged` or `duration`"],
+        ),
+        (
+            "description = \"\"\n[jobs]\nshortest = \"5s\"\nlongest = \"1s\"",
+            &["line 4", "jobs.longest", "5s"],
+        ),
+        (
+            "description = \"\"\n[thresholds.p99]\n\"oco.agent.helo\" = \"1s\"",
+            &["line 3", "oco.agent.helo", "oco.agent.hello"],
+        ),
+        (
+            "description = \"\"\n[[admin.deployment]]\nname = \"d\"\npackages = [\"p\"]\nat = \"5s\"",
+            &["line 4", "admin.deployment.packages", "\"p\"", "has none"],
+        ),
+        (
+            "description = \"\"\n[[admin.package]]\nname = \"p\"\nprocedure = \"true\"\n[[admin.package]]\n\
+             name = \"p\"\nprocedure = \"true\"",
+            &["line 6", "admin.package.name", "twice"],
+        ),
+        (
+            "description = \"\"\n[[convergence]]\nname = \"c\"\ngoal = \"finished\"\nwithin = 5",
+            &["line 4", "convergence.deployment"],
+        ),
+        (
+            "description = \"\"\n[[convergence]]\nname = \"c\"\ngoal = \"done\"\nwithin = 5",
+            &["line 4", "`done`", "`registered`, `finished`, `succeeded`"],
+        ),
+    ];
+    for (text, parts) in cases {
+        let message = message(text);
+        for part in parts {
+            assert!(message.contains(part), "{message:?} lacks {part:?} for:\n{text}");
+        }
+    }
+}
+
+#[test]
+fn a_name_that_is_neither_file_nor_built_in_lists_the_built_in_ones() {
+    let message = Scenario::load("dmeo").unwrap_err().to_string();
+    assert!(message.contains("dmeo") && message.contains("demo"), "{message}");
+    assert!(matches!(
+        Scenario::load("no/such.toml"),
+        Err(ScenarioError::Read { .. })
+    ));
+}
+
+#[test]
+fn shares_of_systems_follow_their_weights() {
+    let text = "description = \"\"\n[fleet.os]\nlinux = 1\nwindows = 3";
+    let scenario = Scenario::parse("x", "x", text).unwrap();
+    let windows = (0..10_000)
+        .filter(|index| scenario.os_of(*index) == Os::Windows)
+        .count();
+    assert!((7300..7700).contains(&windows), "{windows}");
+    assert!((0..10_000).all(|index| scenario.os_of(index) != Os::MacOs));
+}

@@ -1,0 +1,153 @@
+//! A hello through the mock server's handler, durable, beside a bare handler that only parses, verifies and answers: what
+//! the server's own work adds.
+//!
+//! A hello alone waits for its own commit; batches of 64 at a time share one, as those of a fleet do.
+
+#![allow(missing_docs, clippy::unwrap_used)] // criterion's macros; a benchmark may end
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, Request as HttpRequest, Response as HttpResponse, StatusCode};
+use axum::{Router, routing::any};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use oco_mock_server::{Config, ServerState, router};
+use oco_protocol::rpc::{
+    AGENT_API_PATH, CONTENT_TYPE, HelloAnswer, HelloData, Method, Outcome, Params, Request, Response,
+};
+use oco_protocol::signature::{self, AGENT_SIGNATURE_HEADER, SERVER_SIGNATURE_HEADER};
+use oco_protocol::{Key, Timestamp};
+use serde_json::json;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+use tower::ServiceExt;
+
+const REGISTRATION_KEY: &str = "regkey-of-the-bench";
+const COMPUTERS: u64 = 64;
+
+/// A computer with the key that the server gave it.
+#[derive(Clone)]
+struct Computer {
+    name: String,
+    key: Key,
+}
+
+/// Timestamps that grow, whatever the clock does.
+static CLOCK: AtomicU64 = AtomicU64::new(1_795_329_638_000_000);
+
+fn hello(name: &str, key: &Key) -> HttpRequest<Body> {
+    let data: HelloData = serde_json::from_value(json!({
+        "agent_version": "2.0.0", "services": null, "uptime": 1493.17, "battery_level": false, "battery_status": false,
+        "networks": [{"addr": "192.0.2.2", "netmask": "255.255.255.0", "broadcast": "192.0.2.255",
+                      "mac": "02:fc:00:00:00:01", "interface": "eth0"}],
+        "force_update": false
+    }))
+    .unwrap();
+    let timestamp = Timestamp::from_micros(CLOCK.fetch_add(1_000, Ordering::Relaxed));
+    let params = Params {
+        uid: name.to_owned(),
+        hostname: name.to_owned(),
+        timestamp,
+        data,
+    };
+    let body = serde_json::to_vec(&Request::new(Method::Hello, params)).unwrap();
+    HttpRequest::post(AGENT_API_PATH)
+        .header("content-type", CONTENT_TYPE)
+        .header(AGENT_SIGNATURE_HEADER, signature::sign(key, &body))
+        .body(body.into())
+        .unwrap()
+}
+
+async fn call(service: Router, request: HttpRequest<Body>) -> Bytes {
+    let response = service.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap()
+}
+
+/// The mock server on a database in a file, and computers that have registered there.
+async fn registered(folder: &std::path::Path) -> (Router, Vec<Computer>) {
+    let config = Config {
+        database: format!("sqlite:{}", folder.join("oco.db").display()),
+        agent_key: Some(Key::new(REGISTRATION_KEY)),
+        ..Config::default()
+    };
+    let service = router(ServerState::open(config).await.unwrap());
+    let mut computers = Vec::new();
+    for index in 0..COMPUTERS {
+        let name = format!("computer-{index}");
+        let answer = call(service.clone(), hello(&name, &Key::new(REGISTRATION_KEY))).await;
+        let answer: Response<HelloAnswer> = serde_json::from_slice(&answer).unwrap();
+        computers.push(Computer {
+            name,
+            key: answer.result.params.agent_key.unwrap(),
+        });
+    }
+    (service, computers)
+}
+
+/// Parses, verifies, answers; remembers nothing.
+fn bare() -> (Router, Vec<Computer>) {
+    let key = Key::new("j2oijn45xofcfg68tfbcj7oliidlz3");
+    let computer = Computer {
+        name: "computer".into(),
+        key: key.clone(),
+    };
+    let handler = any(move |headers: HeaderMap, body: Bytes| {
+        let key = key.clone();
+        async move {
+            let signature = headers.get(AGENT_SIGNATURE_HEADER).unwrap().to_str().unwrap();
+            assert!(signature::verify(&key, &body, signature));
+            let request: Request<Params<HelloData>> = serde_json::from_slice(&body).unwrap();
+            let params: HelloAnswer = serde_json::from_value(json!({"update": 0})).unwrap();
+            let outcome = Outcome {
+                success: true.into(),
+                params,
+                timestamp: request.params.timestamp,
+            };
+            let answer = serde_json::to_vec(&Response {
+                id: request.id,
+                error: None,
+                result: outcome,
+            })
+            .unwrap();
+            HttpResponse::builder()
+                .header("content-type", CONTENT_TYPE)
+                .header(SERVER_SIGNATURE_HEADER, signature::sign(&key, &answer))
+                .body(Body::from(answer))
+                .unwrap()
+        }
+    });
+    (
+        Router::new().route(AGENT_API_PATH, handler),
+        vec![computer; usize::try_from(COMPUTERS).unwrap()],
+    )
+}
+
+fn hellos(criterion: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut group = criterion.benchmark_group("hello");
+    let durable = runtime.block_on(registered(folder.path()));
+    for (name, (service, computers)) in [("mock server, durable", durable), ("bare handler", bare())] {
+        group.throughput(Throughput::Elements(1));
+        group.bench_function(format!("{name}, one at a time"), |bencher| {
+            bencher
+                .to_async(&runtime)
+                .iter(|| call(service.clone(), hello(&computers[0].name, &computers[0].key)));
+        });
+        group.throughput(Throughput::Elements(COMPUTERS));
+        group.bench_function(format!("{name}, {COMPUTERS} at a time"), |bencher| {
+            bencher.to_async(&runtime).iter(|| {
+                let mut calls = JoinSet::new();
+                for computer in computers.clone() {
+                    let service = service.clone();
+                    calls.spawn(async move { call(service, hello(&computer.name, &computer.key)).await });
+                }
+                calls.join_all()
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, hellos);
+criterion_main!(benches);

@@ -38,7 +38,7 @@ fn signing(criterion: &mut Criterion) {
         let body = vec![b'x'; length];
         group.throughput(Throughput::Bytes(length as u64));
         group.bench_function(name, |bencher| {
-            bencher.iter(|| signature::sign(&key, black_box(&body)))
+            bencher.iter(|| signature::sign(&key, black_box(&body)));
         });
     }
     group.finish();
@@ -50,7 +50,7 @@ fn serialisation(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("inventory of 1,800 packages");
     group.throughput(Throughput::Bytes(body.len() as u64));
     group.bench_function("write", |bencher| {
-        bencher.iter(|| serde_json::to_vec(black_box(&update)).unwrap())
+        bencher.iter(|| serde_json::to_vec(black_box(&update)).unwrap());
     });
     group.bench_function("read", |bencher| {
         bencher.iter_batched(

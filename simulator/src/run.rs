@@ -89,7 +89,7 @@ pub enum RunError {
     #[error(transparent)]
     Setting(#[from] InvalidSetting),
     /// A task panicked, which is a defect.
-    #[error("the {0} ended early; please report this defect with the log")]
+    #[error("the {0} panicked; please report this defect with the message above")]
     Lost(&'static str),
 }
 

@@ -129,7 +129,9 @@ impl Driver {
                 }
             }
             self.fill_places();
-            while self.workers.try_join_next().is_some() {}
+            while let Some(worker) = self.workers.try_join_next() {
+                worker.map_err(|_| RunError::Lost("check-in of a virtual agent"))?;
+            }
         }
         let duration = start.elapsed();
         stop.cancel();

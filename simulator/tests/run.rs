@@ -3,13 +3,14 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "helpers of tests, where a panic is the outcome"
+    reason = "the lints' exception for tests does not see their shared functions"
 )]
 
+use oco_simulator::duration::Span;
 use oco_simulator::progress::Progress;
 use oco_simulator::report::{RunReport, json};
 use oco_simulator::run::{External, Options, RunError, ServerChoice, run};
-use oco_simulator::scenario::{Scenario, Share, Until};
+use oco_simulator::scenario::{InFlight, Scenario, Share, Until};
 use oco_simulator::verdict::Verdict;
 use serde_json::Value;
 use std::time::SystemTime;
@@ -133,6 +134,18 @@ async fn failing_procedures_are_counted_and_fail_a_run_that_wants_success() {
         (0, 60, 0)
     );
     assert!(report.convergence.iter().all(|convergence| convergence.ok));
+}
+
+/// Thirty agents are due at once and there is one place: the last one waits for all others.
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_for_a_place_counts_as_latency() {
+    let mut scenario = scenario("succeeded");
+    scenario.pacing.ramp = Span::from_secs(0);
+    scenario.pacing.in_flight = InFlight(1);
+    let report = run_embedded(scenario).await;
+    let hello = &report.methods["oco.agent.hello"];
+    assert!(hello.max_ms > 10.0 * hello.service_p50_ms, "{hello:?}");
+    assert_eq!(report.agents.lost, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use anyhow::Context;
 use clap::Parser;
 use oco_mock_server::{FileConfig, OpenError, Server, StartError};
 use oco_protocol::Key;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -87,6 +87,7 @@ fn fail(code: u8, message: &str) -> ExitCode {
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env()
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),

@@ -238,13 +238,28 @@ fn prepare_file(file: &Path) -> Result<File, OpenError> {
     let path = PathBuf::from(path);
     let lock = File::create(&path).map_err(failed("open the lock file", &path))?;
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
+        Ok(()) => create_private(file)
+            .map(|()| lock)
+            .map_err(failed("create", file)),
         Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::InUse(file.to_owned())),
         Err(std::fs::TryLockError::Error(source)) => Err(OpenError::File {
             operation: "lock",
             path,
             source,
         }),
+    }
+}
+
+/// Creates a database for its owner only, because it holds keys and passwords; one that exists stays as it is. SQLite gives
+/// the files it makes beside it the same permissions.
+fn create_private(file: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
     }
 }
 

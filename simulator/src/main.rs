@@ -3,7 +3,7 @@
 use anyhow::Context;
 use clap::Parser;
 use oco_simulator::cli::Cli;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::SystemTime;
 use tracing_subscriber::EnvFilter;
@@ -30,6 +30,7 @@ fn execute(cli: Cli) -> anyhow::Result<u8> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -18,6 +18,17 @@ fn sigterm_ends_it_with_exit_code_0() {
     assert_eq!(server.terminate(), Some(0));
 }
 
+#[cfg(unix)]
+#[test]
+fn its_database_holds_keys_and_is_readable_by_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let server = MockServer::start();
+    for file in server.database_files() {
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode & 0o077, 0, "{}: {mode:o}", file.display());
+    }
+}
+
 #[test]
 fn a_taken_port_is_named() {
     let server = MockServer::start();

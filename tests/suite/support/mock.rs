@@ -52,7 +52,23 @@ impl MockServer {
         self.process.wait().unwrap().code()
     }
 
-    /// Its process, for signals.
+    /// The database and the files beside it that hold parts of it.
+    #[cfg(unix)]
+    pub(crate) fn database_files(&self) -> Vec<PathBuf> {
+        let files = std::fs::read_dir(self.folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let files: Vec<_> = files
+            .filter(|path| {
+                path.file_name()
+                    .is_some_and(|name| ["oco.db", "oco.db-wal"].iter().any(|file| name == *file))
+            })
+            .collect();
+        assert_eq!(files.len(), 2, "{files:?}");
+        files
+    }
+
+    /// Address and port it listens on.
     pub(crate) fn address(&self) -> &str {
         self.rest_url.split('/').nth(2).unwrap()
     }

@@ -1,7 +1,7 @@
 //! A mock OCO server: real enough that an agent works with it unchanged, with what a test needs and no production
 //! server has.
 //!
-//! [`Server::start`] serves a listener until a shutdown signal; [`router`] is the same without a socket. Requests flow
+//! [`Server::start`] serves a listener until a shutdown signal; [`router()`] is the same without a socket. Requests flow
 //! one way: `router -> agent_api | rest -> decision (pure) -> store`. All SQL is in `store`.
 
 mod access_log;

@@ -7,5 +7,6 @@ mod agent_registration;
 mod agent_trust;
 mod agent_wire;
 mod mock_server_process;
+mod simulator_process;
 mod software_jobs;
 mod support;

@@ -11,8 +11,6 @@ use tempfile::TempDir;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-const API_KEY: &str = "rest-key-of-the-tests";
-
 /// A running mock server with a database of its own; killed on drop.
 pub(crate) struct MockServer {
     /// URL of the agent API.
@@ -23,6 +21,9 @@ pub(crate) struct MockServer {
 }
 
 impl MockServer {
+    /// Key of its REST API.
+    pub(crate) const API_KEY: &str = "rest-key-of-the-tests";
+
     /// Starts a server on a free port.
     pub(crate) fn start() -> Self {
         let folder = TempDir::new().unwrap();
@@ -143,7 +144,7 @@ impl MockServer {
                 .unwrap();
             let request = client
                 .request(verb.parse().unwrap(), &url)
-                .bearer_auth(API_KEY)
+                .bearer_auth(Self::API_KEY)
                 .header("content-type", "application/json")
                 .body(body.map(Value::to_string).unwrap_or_default());
             let response = request.send().await.unwrap();
@@ -176,7 +177,10 @@ fn launch(database: &Path, listen: &str, folder: &Path) -> (Child, String, Strin
     let config = folder.join("server.toml");
     std::fs::write(
         &config,
-        format!("agent-key = \"{REGISTRATION_KEY}\"\napi-key = \"{API_KEY}\"\n"),
+        format!(
+            "agent-key = \"{REGISTRATION_KEY}\"\napi-key = \"{}\"\n",
+            MockServer::API_KEY
+        ),
     )
     .unwrap();
     let mut process = Command::new(program("oco-mock-server"))

@@ -171,8 +171,9 @@ impl Drop for Daemon {
     }
 }
 
+/// Sends a signal by its name.
 #[cfg(unix)]
-fn signal(process: &Child, name: &str) {
+pub(crate) fn signal(process: &Child, name: &str) {
     let status = Command::new("kill")
         .args([&format!("-{name}"), &process.id().to_string()])
         .status()

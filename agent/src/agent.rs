@@ -5,7 +5,7 @@
 use crate::config::{self, Config, ConfigError, Paths};
 use crate::host::{Host, HostError};
 use crate::inventory;
-use crate::jobs::{JobEngine, JobSettings, JobsSummary, with_causes};
+use crate::jobs::{JobEngine, JobSettings, JobsSummary, Ticket, with_causes};
 use crate::observer::Observer;
 use crate::pacing;
 use crate::server_client::{ExchangeError, HttpClient, HttpError, Sender, ServerClient};
@@ -74,6 +74,8 @@ pub struct CheckIn {
     pub inventory_sent: bool,
     /// The jobs to run now, in this order.
     pub jobs: Vec<Job>,
+    /// When these jobs were ordered.
+    pub ordered: Ticket,
 }
 
 /// What the answer to a hello asks for.
@@ -150,7 +152,8 @@ impl Agent {
             paths.clone(),
             observer.clone(),
         ));
-        let jobs = JobEngine::new(host.clone(), client.clone(), observer, JobSettings::from(&config));
+        let settings = JobSettings::from(&config);
+        let jobs = JobEngine::new(host.clone(), client.clone(), observer, settings, &paths.journal);
         Ok(Self {
             host,
             config,
@@ -164,9 +167,16 @@ impl Agent {
         &self.config
     }
 
-    /// Says hello and sends the inventory if the server wants it. The jobs that the server orders are returned, to be
+    /// Whether a job wants this agent to end, so that the service manager starts its new version.
+    pub fn is_leaving(&self) -> bool {
+        self.jobs.is_leaving()
+    }
+
+    /// Says hello, reports job outcomes that did not get through before, and sends the inventory if the server wants it.
+    /// The jobs that the server orders are returned, to be
     /// run with [`Agent::run_jobs`] at once or beside later check-ins.
     pub async fn check_in(&self, force_update: bool) -> Result<CheckIn, CheckInError> {
+        let ordered = self.jobs.ticket();
         let (answer, registered) = self
             .client
             .hello(self.hello_data(force_update).await)
@@ -176,10 +186,12 @@ impl Agent {
         for ignored in &plan.ignored {
             tracing::warn!("the server's answer is not followed in one part: {ignored}");
         }
+        self.jobs.report_unaccepted(&plan.jobs).await;
         let mut check_in = CheckIn {
             registered,
             inventory_sent: false,
             jobs: plan.jobs,
+            ordered,
         };
         if let Some(logins_since) = plan.inventory {
             match self.send_inventory(logins_since).await {
@@ -190,9 +202,10 @@ impl Agent {
         Ok(check_in)
     }
 
-    /// Runs jobs in their order, each to its end and its report. Once `stop` says true no further one is started.
-    pub async fn run_jobs(&self, jobs: Vec<Job>, stop: impl Fn() -> bool) -> JobsSummary {
-        self.jobs.run(jobs, stop).await
+    /// Runs jobs in their order, each to its end and its report. `ordered` is that of the check-in that brought them.
+    /// Once `stop` says true no further one is started.
+    pub async fn run_jobs(&self, jobs: Vec<Job>, ordered: Ticket, stop: impl Fn() -> bool) -> JobsSummary {
+        self.jobs.run(jobs, ordered, stop).await
     }
 
     async fn hello_data(&self, force_update: bool) -> HelloData {

@@ -23,6 +23,8 @@ pub struct Paths {
     pub lock: PathBuf,
     /// Folder that staging folders are made in.
     pub staging: PathBuf,
+    /// Folder of the job journal.
+    pub journal: PathBuf,
 }
 
 impl Paths {
@@ -54,6 +56,7 @@ impl Paths {
             sent_timestamp: state.join("oco-agent.sent-timestamp"),
             lock: state.join("oco-agent.lock"),
             staging: state.join("staging"),
+            journal: state.join("journal"),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::agent::{Agent, CheckIn, CheckInError};
 use crate::host::Host;
-use crate::jobs::{JobsSummary, with_causes};
+use crate::jobs::{JobsSummary, Ticket, with_causes};
 use crate::pacing;
 use oco_protocol::job::Job;
 use oco_protocol::lenient::Id;
@@ -12,10 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// Checks in until `stop` is cancelled, then waits for the running job. No failure ends it.
+/// Checks in until `stop` is cancelled or a job wants the agent to end, then waits for the running job. No failure ends
+/// it.
 pub async fn run(agent: Arc<Agent>, host: Arc<dyn Host>, force_first: bool, stop: CancellationToken) {
     let queue = JobQueue::default();
     let (orders, received) = mpsc::unbounded_channel();
+    // The caller's signal is left alone: whoever waits for it must not take a job's wish for one.
+    let stop = stop.child_token();
     let worker = tokio::spawn(work(agent.clone(), queue.clone(), received, stop.clone()));
     let (mut failures, mut force) = (0, force_first);
     while !stop.is_cancelled() {
@@ -23,10 +26,13 @@ pub async fn run(agent: Arc<Agent>, host: Arc<dyn Host>, force_first: bool, stop
             result = agent.check_in(force) => result,
             () = stop.cancelled() => break,
         };
-        let jobs = log(result, &mut failures);
+        let CheckIn { jobs, ordered, .. } = log(result, &mut failures);
         force &= failures > 0;
+        if agent.is_leaving() {
+            break;
+        }
         let new = queue.add(jobs);
-        if !new.is_empty() && orders.send(new).is_err() {
+        if !new.is_empty() && orders.send((new, ordered)).is_err() {
             tracing::error!("jobs can no longer be run: their worker has ended");
         }
         let pause = pacing::next_check_in(
@@ -39,6 +45,7 @@ pub async fn run(agent: Arc<Agent>, host: Arc<dyn Host>, force_first: bool, stop
             () = stop.cancelled() => {}
         }
     }
+    stop.cancel();
     drop(orders);
     tracing::info!("stopping; a running job is let finish");
     if let Err(error) = worker.await {
@@ -61,7 +68,9 @@ pub async fn run_once(
         Err(error) => return Err(error),
     };
     log_success(&check_in);
-    let summary = agent.run_jobs(check_in.jobs, || stop.is_cancelled()).await;
+    let summary = agent
+        .run_jobs(check_in.jobs, check_in.ordered, || stop.is_cancelled())
+        .await;
     failure.map_or(Ok(summary), Err)
 }
 
@@ -78,7 +87,7 @@ impl JobQueue {
             .collect()
     }
 
-    /// Forgets jobs that have ended: sent again, they are to be run again.
+    /// Forgets jobs that have ended: what becomes of them when they are sent again, the journal decides.
     fn remove(&self, ids: &[Id]) {
         let mut known = self.ids();
         for id in ids {
@@ -94,29 +103,32 @@ impl JobQueue {
 async fn work(
     agent: Arc<Agent>,
     queue: JobQueue,
-    mut orders: mpsc::UnboundedReceiver<Vec<Job>>,
+    mut orders: mpsc::UnboundedReceiver<(Vec<Job>, Ticket)>,
     stop: CancellationToken,
 ) {
-    while let Some(jobs) = orders.recv().await {
+    while let Some((jobs, ordered)) = orders.recv().await {
         let ids: Vec<Id> = jobs.iter().map(|job| job.id.clone()).collect();
-        agent.run_jobs(jobs, || stop.is_cancelled()).await;
+        agent.run_jobs(jobs, ordered, || stop.is_cancelled()).await;
         queue.remove(&ids);
+        if agent.is_leaving() {
+            stop.cancel();
+        }
     }
 }
 
-fn log(result: Result<CheckIn, CheckInError>, failures: &mut u32) -> Vec<Job> {
+fn log(result: Result<CheckIn, CheckInError>, failures: &mut u32) -> CheckIn {
     match result {
         Ok(check_in) => {
             *failures = 0;
             log_success(&check_in);
-            check_in.jobs
+            check_in
         }
         Err(error) => {
             *failures = failures.saturating_add(1);
             tracing::error!(error = %with_causes(&error), failures = *failures, "check-in failed");
             match error {
-                CheckInError::Update { check_in, .. } => check_in.jobs,
-                CheckInError::Hello(_) => Vec::new(),
+                CheckInError::Update { check_in, .. } => check_in,
+                CheckInError::Hello(_) => CheckIn::default(),
             }
         }
     }

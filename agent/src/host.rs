@@ -276,6 +276,16 @@ pub enum Visibility {
     Public,
 }
 
+/// What is done to the machine after a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PowerAction {
+    /// It starts anew.
+    Restart,
+    /// It stays off.
+    Shutdown,
+}
+
 /// A software job's procedure, ready to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Procedure {
@@ -384,4 +394,13 @@ pub trait Host: Send + Sync {
 
     /// Starts a job's procedure in the system's shell with standard input closed. Must be called on an async runtime.
     fn start_procedure(&self, procedure: &Procedure) -> Result<Box<dyn RunningProcedure>>;
+
+    /// Orders a restart or a shutdown in so many minutes; 0: at once.
+    fn schedule_power(&self, action: PowerAction, minutes: u32) -> Result<()>;
+
+    /// Names of the users who are logged in, each once.
+    fn logged_in_users(&self) -> Result<Vec<String>>;
+
+    /// Shows a message to the users who are logged in.
+    fn notify_users(&self, message: &str) -> Result<()>;
 }

@@ -1,21 +1,29 @@
-//! Software jobs: downloads a package, unpacks it, runs its procedure, and reports each step.
+//! Software jobs: downloads a package, unpacks it, runs its procedure, and reports each step. The journal keeps any
+//! procedure from running twice and any outcome from being lost.
 
+mod download;
+mod follow_up;
+mod journal;
 mod output;
 mod unpack;
 
+pub use journal::Ticket;
 pub use unpack::{Limits, UnpackError};
 
 use crate::config::Config;
-use crate::host::{Host, HostError, Procedure, RunningProcedure, Staging};
+use crate::host::{Host, HostError, PowerAction, Procedure, RunningProcedure};
 use crate::observer::{JobEvent, Observer};
 use crate::server_client::{ExchangeError, ServerClient};
-use oco_protocol::job::{AGENT_ERROR_CODE, Job, JobReport, JobReportAnswer, JobState, PROGRESS_UNPACKING};
+use follow_up::{FollowUp, Power};
+use journal::{Claim, Decision, Journal};
+use oco_protocol::job::{AGENT_ERROR_CODE, Job, JobReport, JobReportAnswer, JobState};
 use oco_protocol::lenient::Id;
 use oco_protocol::rpc::Method;
 use output::OutputBuffer;
 use std::collections::HashSet;
-use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -32,6 +40,9 @@ pub struct JobEngine {
     client: Arc<ServerClient>,
     observer: Arc<dyn Observer>,
     settings: JobSettings,
+    journal: Journal,
+    power: Power,
+    leaving: AtomicBool,
 }
 
 /// What the configuration says of jobs.
@@ -89,25 +100,42 @@ enum JobError {
     Interrupted,
     #[error("the job cannot be run")]
     Host(#[from] HostError),
+    #[error("the job is not run, because the job journal cannot be written")]
+    Journal(#[source] HostError),
     #[error("the job was killed after its time limit of {} s", .0.as_secs())]
     TimeLimit(Duration),
 }
 
 /// What a procedure left behind.
-struct Outcome {
+struct Ended {
     return_code: i32,
     output: String,
 }
 
+/// What became of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// The job has ended; whether the server counts it as succeeded.
+    Ended(bool),
+    /// The job had ended before, and the order was out of date; whether the server counts it as succeeded.
+    OutOfDate(bool),
+    /// Nothing can be done about it now.
+    Left,
+}
+
 impl JobEngine {
-    /// An engine that reports through `client`.
+    /// An engine that reports through `client` and keeps its journal in the folder `journal`.
     pub fn new(
         host: Arc<dyn Host>,
         client: Arc<ServerClient>,
         observer: Arc<dyn Observer>,
         settings: JobSettings,
+        journal: &Path,
     ) -> Self {
         Self {
+            journal: Journal::load(host.clone(), journal),
+            power: Power::new(journal),
+            leaving: AtomicBool::new(false),
             host,
             client,
             observer,
@@ -115,14 +143,28 @@ impl JobEngine {
         }
     }
 
-    /// Runs jobs in their order. A job that fails in a container with sequence mode 1 takes the rest of it along.
-    /// `stop` is asked before each job: once true, no further one is started.
-    pub async fn run(&self, jobs: Vec<Job>, stop: impl Fn() -> bool) -> JobsSummary {
+    /// To be drawn before a hello is sent, for the orders that it brings.
+    pub fn ticket(&self) -> Ticket {
+        self.journal.ticket()
+    }
+
+    /// Whether a job wants this agent to end, so that the service manager starts its new version.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    /// Runs jobs in their order, as they were ordered at `ticket`. A job that fails in a container with sequence mode 1
+    /// takes the rest of it along. `stop` is asked before each job: once true, no further one is started.
+    pub async fn run(&self, jobs: Vec<Job>, ticket: Ticket, stop: impl Fn() -> bool) -> JobsSummary {
         let mut summary = JobsSummary::default();
         let mut aborted: HashSet<Id> = HashSet::new();
         for job in jobs {
-            if stop() {
+            if stop() || self.is_leaving() {
                 tracing::info!(job.id = %job.id, "stopping: this job and those after it are left for the next start");
+                break;
+            }
+            if let Some(action) = self.power.pending(self.host.as_ref()) {
+                tracing::info!(job.id = %job.id, ?action, "this job and those after it wait until the computer has started again");
                 break;
             }
             if job
@@ -134,42 +176,136 @@ impl JobEngine {
                 summary.skipped += 1;
                 continue;
             }
-            if self.run_one(&job).await {
-                summary.succeeded += 1;
-                continue;
-            }
-            summary.failed += 1;
-            if job.aborts_container_on_failure() {
+            let verdict = self.deal_with(&job, ticket).await;
+            summary.succeeded += usize::from(verdict == Verdict::Ended(true));
+            summary.failed += usize::from(verdict == Verdict::Ended(false));
+            let succeeded = matches!(verdict, Verdict::Ended(true) | Verdict::OutOfDate(true));
+            if !succeeded && job.aborts_container_on_failure() {
                 aborted.extend(job.container_id);
             }
         }
         summary
     }
 
-    /// Runs one job to its end; whether the server counts it as succeeded.
-    async fn run_one(&self, job: &Job) -> bool {
+    /// Reports the outcomes that the server has not accepted, once each. `orders` are the jobs that it orders now.
+    pub async fn report_unaccepted(&self, orders: &[Job]) {
+        for id in self.journal.unaccepted(orders) {
+            // Whoever has the claim reports it.
+            let Some(claim) = self.journal.claim(&id) else {
+                continue;
+            };
+            if let Some(outcome) = claim.outcome() {
+                tracing::info!(job.id = %id, "an earlier outcome is reported");
+                self.deliver(&claim, &outcome, &[]).await;
+            }
+        }
+    }
+
+    /// Does about an order what the journal decides.
+    async fn deal_with(&self, job: &Job, ticket: Ticket) -> Verdict {
+        let Some(claim) = self.journal.claim(&job.id) else {
+            tracing::info!(job.id = %job.id, "the job is being dealt with already");
+            return Verdict::Left;
+        };
+        let outcome = match claim.decide(job, ticket) {
+            Ok(Decision::Run) => self.run_one(job, &claim).await,
+            Ok(Decision::Report) => {
+                tracing::warn!(job.id = %job.id, "the job is not run again, because it has an outcome that the server did not accept yet");
+                claim.ordered_again();
+                let Some(outcome) = claim.outcome() else {
+                    return Verdict::Left;
+                };
+                outcome
+            }
+            Ok(Decision::Interrupted) => {
+                tracing::warn!(job.id = %job.id, "the job was interrupted half-way and is not run again");
+                let report = journal::interrupted(job.id.clone());
+                self.observe(&report);
+                claim.end(job, report, FollowUp::None)
+            }
+            Ok(Decision::Settled { succeeded }) => {
+                tracing::info!(job.id = %job.id, "the job ended while it was being ordered");
+                return Verdict::OutOfDate(succeeded);
+            }
+            Err(error) => {
+                tracing::error!(job.id = %job.id, error = %with_causes(&error), "the job waits until the job journal can be read");
+                return Verdict::Left;
+            }
+        };
+        Verdict::Ended(self.deliver(&claim, &outcome, &REPORT_RETRIES).await)
+    }
+
+    /// Runs one job to its end and records its outcome.
+    async fn run_one(&self, job: &Job, claim: &Claim<'_>) -> journal::Outcome {
         tracing::info!(job.id = %job.id, "job starts");
         let result = if job.procedure.trim().is_empty() {
-            Ok(Outcome {
+            Ok(Ended {
                 return_code: 0,
                 output: String::new(),
             })
         } else {
-            self.perform(job).await
+            self.perform(job, claim).await
         };
         let (state, code, message) = match result {
-            Ok(outcome) => (JobState::Finished, i64::from(outcome.return_code), outcome.output),
+            Ok(ended) => (JobState::Finished, i64::from(ended.return_code), ended.output),
             Err(error) => (JobState::AgentError, AGENT_ERROR_CODE, with_causes(&error)),
         };
         match state {
             JobState::Finished => tracing::info!(job.id = %job.id, job.return_code = code, "job ended"),
             _ => tracing::warn!(job.id = %job.id, reason = %message, "job could not be run"),
         }
-        self.report_outcome(&report(job, state, Some(code), None, message))
-            .await
+        let report = report(job, state, Some(code), None, message);
+        self.observe(&report);
+        claim.end(job, report, FollowUp::of(job))
     }
 
-    async fn perform(&self, job: &Job) -> Result<Outcome, JobError> {
+    /// Reports an outcome until the server accepts it, again after each of the `retries`, and then does what follows it.
+    /// Whether the server counts the job as succeeded.
+    async fn deliver(&self, claim: &Claim<'_>, outcome: &journal::Outcome, retries: &[Duration]) -> bool {
+        let Some(succeeded) = self.report_outcome(&outcome.report, retries).await else {
+            return false;
+        };
+        claim.accepted(succeeded);
+        if succeeded {
+            self.follow_up(outcome).await;
+        }
+        claim.forget();
+        succeeded
+    }
+
+    /// Does what a job wants after its success.
+    async fn follow_up(&self, outcome: &journal::Outcome) {
+        let job = &outcome.report.job_id;
+        match outcome.follow_up {
+            FollowUp::None => {}
+            FollowUp::Exit => {
+                tracing::info!(job.id = %job, "the agent ends, so that its new version is started");
+                self.leaving.store(true, Ordering::Relaxed);
+            }
+            FollowUp::Power(action, minutes) => self.order_power(job, outcome.ended, action, minutes).await,
+        }
+    }
+
+    async fn order_power(&self, job: &Id, ended: u64, action: PowerAction, minutes: u32) {
+        let now = follow_up::seconds(self.host.now());
+        let uptime = self.host.uptime().unwrap_or(Duration::MAX);
+        if follow_up::restarted_since(ended, now, uptime) {
+            tracing::info!(job.id = %job, ?action, "not needed any more: the computer was started after the job");
+            return;
+        }
+        tracing::info!(job.id = %job, ?action, minutes, "the job wants the computer to be restarted or shut down");
+        let (host, power) = (self.host.clone(), self.power.clone());
+        let ordered = tokio::task::spawn_blocking(move || power.order(host.as_ref(), action, minutes)).await;
+        match ordered {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(job.id = %job, ?action, error = %with_causes(&error), "the computer has to be restarted or shut down by hand");
+            }
+            Err(error) => tracing::error!(job.id = %job, ?action, %error, "ordering it ended early"),
+        }
+    }
+
+    async fn perform(&self, job: &Job, claim: &Claim<'_>) -> Result<Ended, JobError> {
         let staging = if job.download {
             Some(self.fetch(job).await?)
         } else {
@@ -187,66 +323,13 @@ impl JobEngine {
             command: job.procedure.clone(),
             folder: staging.as_ref().map(|staging| staging.folder().to_owned()),
         };
+        claim.start(job).map_err(JobError::Journal)?;
         let mut running = self.host.start_procedure(&procedure)?;
         self.attend(job, running.as_mut()).await
     }
 
-    /// Downloads and unpacks the job's package.
-    async fn fetch(&self, job: &Job) -> Result<Box<dyn Staging>, JobError> {
-        let downloading = |progress| report(job, JobState::Downloading, None, Some(progress), String::new());
-        let package = job.package_id.as_ref().ok_or(JobError::NoPackage)?;
-        self.report_progress(&downloading(0.0)).await;
-        let mut staging = self.host.create_staging()?;
-        self.download(job, package, staging.as_mut()).await?;
-        self.report_progress(&downloading(PROGRESS_UNPACKING)).await;
-        let limits = self.settings.limits;
-        tokio::task::spawn_blocking(move || unpack::unpack(staging.as_mut(), limits).map(|()| staging))
-            .await
-            .map_err(|_| JobError::Interrupted)?
-            .map_err(JobError::from)
-    }
-
-    async fn download(&self, job: &Job, package: &Id, staging: &mut dyn Staging) -> Result<(), JobError> {
-        let mut archive = staging.write_archive()?;
-        let (mut received, mut announced) = (0u64, None);
-        let (progress, mut reports) = tokio::sync::mpsc::channel::<f64>(1);
-        let transfer = {
-            let (archive, received, announced) = (&mut archive, &mut received, &mut announced);
-            let mut next_report = self.settings.progress_step;
-            self.client.download(package, move |chunk, length| {
-                archive.write_all(chunk).map_err(JobError::Archive)?;
-                *received += chunk.len() as u64;
-                *announced = length;
-                if let Some(length) = length.filter(|_| *received >= next_report) {
-                    next_report = received.saturating_add(self.settings.progress_step);
-                    // A report that still waits to be sent is as good as this one: the download goes on meanwhile.
-                    let _ = progress.try_send(percent(*received, length));
-                }
-                Ok::<(), JobError>(())
-            })
-        };
-        let reporter = async {
-            while let Some(percent) = reports.recv().await {
-                self.report_progress(&report(
-                    job,
-                    JobState::Downloading,
-                    None,
-                    Some(percent),
-                    String::new(),
-                ))
-                .await;
-            }
-        };
-        tokio::join!(transfer, reporter).0?;
-        archive.flush().map_err(JobError::Archive)?;
-        match announced {
-            Some(announced) if announced != received => Err(JobError::WrongLength { received, announced }),
-            _ => Ok(()),
-        }
-    }
-
     /// Collects a procedure's output, reports it while it grows, and enforces the time limit.
-    async fn attend(&self, job: &Job, running: &mut dyn RunningProcedure) -> Result<Outcome, JobError> {
+    async fn attend(&self, job: &Job, running: &mut dyn RunningProcedure) -> Result<Ended, JobError> {
         let mut output = OutputBuffer::new(self.settings.max_output);
         let deadline = self
             .settings
@@ -276,7 +359,7 @@ impl JobEngine {
                 }
             }
         }
-        Ok(Outcome {
+        Ok(Ended {
             return_code: running.wait().await?,
             output: output.text(),
         })
@@ -294,30 +377,33 @@ impl JobEngine {
         }
     }
 
-    /// Reports the outcome, again if need be; whether the server counts the job as succeeded.
-    async fn report_outcome(&self, report: &JobReport) -> bool {
-        self.observe(report);
-        let mut retries = REPORT_RETRIES.iter();
+    /// Reports an outcome, again if it does not get through; whether the server counts the job as succeeded, if it has
+    /// accepted the report at all.
+    async fn report_outcome(&self, report: &JobReport, retries: &[Duration]) -> Option<bool> {
+        let mut retries = retries.iter();
         loop {
-            match self
+            let error = match self
                 .client
                 .exchange::<_, JobReportAnswer>(Method::UpdateJobState, report)
                 .await
             {
-                Ok(answer) => return answer.params.job_succeeded,
-                Err(error @ (ExchangeError::Transport { .. } | ExchangeError::TimedOut { .. })) => {
-                    let Some(wait) = retries.next() else {
-                        tracing::error!(job.id = %report.job_id, error = %with_causes(&error), "outcome could not be reported");
-                        return false;
-                    };
-                    tracing::warn!(job.id = %report.job_id, error = %with_causes(&error), "outcome is reported again soon");
-                    tokio::time::sleep(*wait).await;
+                Ok(answer) if answer.success.is_yes() => return Some(answer.params.job_succeeded),
+                Ok(_) => {
+                    tracing::error!(job.id = %report.job_id, "the server did not take the outcome: it is reported again at the next check-in");
+                    return None;
                 }
-                Err(error) => {
-                    tracing::error!(job.id = %report.job_id, error = %with_causes(&error), "outcome was not accepted");
-                    return false;
-                }
-            }
+                Err(error) => error,
+            };
+            let lost = matches!(
+                error,
+                ExchangeError::Transport { .. } | ExchangeError::TimedOut { .. }
+            );
+            let Some(wait) = retries.next().filter(|_| lost) else {
+                tracing::error!(job.id = %report.job_id, error = %with_causes(&error), "outcome could not be reported: it is at the next check-in");
+                return None;
+            };
+            tracing::warn!(job.id = %report.job_id, error = %with_causes(&error), "outcome is reported again soon");
+            tokio::time::sleep(*wait).await;
         }
     }
 
@@ -358,16 +444,6 @@ fn report(
         return_code,
         download_progress: progress,
         message,
-    }
-}
-
-/// Whole percent of a transfer.
-#[allow(clippy::cast_precision_loss)] // a hundredth is more than anyone needs
-fn percent(received: u64, length: u64) -> f64 {
-    if length == 0 {
-        100.0
-    } else {
-        (received as f64 / length as f64 * 100.0).floor().min(100.0)
     }
 }
 

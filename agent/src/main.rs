@@ -76,6 +76,9 @@ fn check_in(cli: &Cli, paths: &Paths, host: Arc<SystemHost>) -> Result<()> {
     let (config, _) = config::load(host.as_ref(), &paths.config)?;
     start_log(if config.debug { "debug" } else { "info" });
     let _lock = Lock::acquire(&paths.lock)?;
+    if let Err(error) = host.remove_old_stagings() {
+        tracing::warn!(error = %error, reason = %error.source, "packages of an earlier start are left behind");
+    }
     let agent = Agent::load(host.clone(), paths, http_client, Arc::new(Unobserved))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

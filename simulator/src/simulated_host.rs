@@ -20,8 +20,8 @@ pub use state::{SharedSettings, VirtualState};
 use crate::generate::{Draw, Profile, Topic, linux, macos, windows};
 use oco_agent::config::Paths;
 use oco_agent::host::{
-    Command, CommandOutput, Host, HostError, Interface, Kernel, Os, Procedure, RegistryKey, RegistryValue,
-    Result, RunningProcedure, Space, Staging, Visibility, WmiRow,
+    Command, CommandOutput, Host, HostError, Interface, Kernel, Os, PowerAction, Procedure, RegistryKey,
+    RegistryValue, Result, RunningProcedure, Space, Staging, Visibility, WmiRow,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -66,6 +66,7 @@ pub struct SimulatedHost {
     state: Mutex<VirtualState>,
     live_stagings: staging::LiveFolders,
     random_calls: AtomicU64,
+    power_orders: Mutex<Vec<(PowerAction, u32)>>,
 }
 
 impl SimulatedHost {
@@ -83,6 +84,7 @@ impl SimulatedHost {
             state: Mutex::new(state),
             live_stagings: Arc::default(),
             random_calls: AtomicU64::new(0),
+            power_orders: Mutex::default(),
         }
     }
 
@@ -94,6 +96,12 @@ impl SimulatedHost {
     /// A copy of what the agent wrote, while others still hold this host.
     pub fn state(&self) -> VirtualState {
         staging::lock(&self.state).clone()
+    }
+
+    /// The restarts and shutdowns that were ordered, with their minutes, in that order. A virtual machine takes note of
+    /// them and goes on.
+    pub fn power_orders(&self) -> Vec<(PowerAction, u32)> {
+        staging::lock(&self.power_orders).clone()
     }
 
     /// What the machine is.
@@ -284,6 +292,20 @@ impl Host for SimulatedHost {
             plan,
             &procedure.command,
         )))
+    }
+
+    fn schedule_power(&self, action: PowerAction, minutes: u32) -> Result<()> {
+        staging::lock(&self.power_orders).push((action, minutes));
+        Ok(())
+    }
+
+    fn logged_in_users(&self) -> Result<Vec<String>> {
+        // Nobody sits at a virtual machine.
+        Ok(Vec::new())
+    }
+
+    fn notify_users(&self, _message: &str) -> Result<()> {
+        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ use crate::simulated_host::{
 use oco_agent::agent::{Agent, CheckIn, CheckInError};
 use oco_agent::host::Os;
 use oco_agent::inventory;
+use oco_agent::jobs::Ticket;
 use oco_agent::observer::{Exchange, JobEvent, Observer};
 use oco_protocol::job::Job;
 use oco_protocol::lenient::Id;
@@ -40,6 +41,7 @@ pub struct CheckedIn {
     agent: Option<Agent>,
     watch: Arc<Watch>,
     jobs: Vec<Job>,
+    ordered: Ticket,
 }
 
 impl Site {
@@ -116,10 +118,10 @@ impl Site {
             }
             None => (None, None),
         };
-        let (registered, ok, jobs) = match check_in {
-            Some(Ok(CheckIn { jobs, .. })) => (true, true, jobs),
-            Some(Err(CheckInError::Update { check_in, .. })) => (true, false, check_in.jobs),
-            Some(Err(CheckInError::Hello(_))) | None => (false, false, Vec::new()),
+        let (registered, ok, CheckIn { jobs, ordered, .. }) = match check_in {
+            Some(Ok(check_in)) => (true, true, check_in),
+            Some(Err(CheckInError::Update { check_in, .. })) => (true, false, check_in),
+            Some(Err(CheckInError::Hello(_))) | None => (false, false, CheckIn::default()),
         };
         watch.outlet.emit(Event::CheckIn {
             agent: index,
@@ -134,6 +136,7 @@ impl Site {
             agent,
             watch,
             jobs,
+            ordered,
         }
     }
 
@@ -170,9 +173,10 @@ impl CheckedIn {
             agent,
             watch,
             jobs,
+            ordered,
         } = self;
         if let Some(agent) = agent.filter(|_| !jobs.is_empty()) {
-            agent.run_jobs(jobs, || site.stop.is_cancelled()).await;
+            agent.run_jobs(jobs, ordered, || site.stop.is_cancelled()).await;
         }
         watch.outlet.flush().await;
         drop(watch);

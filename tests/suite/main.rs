@@ -6,6 +6,7 @@ mod agent_bad_input;
 mod agent_registration;
 mod agent_trust;
 mod agent_wire;
+mod job_journal;
 mod mock_server_process;
 mod simulator_process;
 mod software_jobs;

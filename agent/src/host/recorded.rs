@@ -2,8 +2,8 @@
 //! and shows that to the test.
 
 use super::{
-    Command, CommandOutput, Host, HostError, Interface, Kernel, Os, Procedure, RegistryKey, RegistryValue,
-    Result, RunningProcedure, Space, Staging, Visibility, WmiRow,
+    Command, CommandOutput, Host, HostError, Interface, Kernel, Os, PowerAction, Procedure, RegistryKey,
+    RegistryValue, Result, RunningProcedure, Space, Staging, Visibility, WmiRow,
 };
 use std::collections::BTreeMap;
 use std::io;
@@ -38,6 +38,11 @@ struct State {
     changed: BTreeMap<String, Option<(Vec<u8>, Visibility)>>,
     staged: Vec<Arc<Mutex<StagedPackage>>>,
     procedures: Vec<Procedure>,
+    users: Vec<String>,
+    interfaces: Option<Vec<Interface>>,
+    power: Vec<(PowerAction, u32)>,
+    messages: Vec<String>,
+    read_only: bool,
 }
 
 impl RecordedHost {
@@ -67,6 +72,31 @@ impl RecordedHost {
     /// Sets the clock.
     pub fn set_now(&self, now: SystemTime) {
         self.state().now = Some(now);
+    }
+
+    /// Sets who is logged in; without it, nobody is.
+    pub fn set_logged_in_users(&self, users: &[&str]) {
+        self.state().users = users.iter().map(ToString::to_string).collect();
+    }
+
+    /// Sets the network interfaces, in place of the recorded ones.
+    pub fn set_interfaces(&self, interfaces: Vec<Interface>) {
+        self.state().interfaces = Some(interfaces);
+    }
+
+    /// Lets every write fail from now on, or no longer.
+    pub fn set_read_only(&self, read_only: bool) {
+        self.state().read_only = read_only;
+    }
+
+    /// The restarts and shutdowns that were ordered, with their minutes, in that order.
+    pub fn power_orders(&self) -> Vec<(PowerAction, u32)> {
+        self.state().power.clone()
+    }
+
+    /// The messages that users were shown, in that order.
+    pub fn messages(&self) -> Vec<String> {
+        self.state().messages.clone()
     }
 
     /// Who may read a file that was written; none if it was not written or was removed again.
@@ -142,7 +172,8 @@ impl Host for RecordedHost {
     }
 
     fn interfaces(&self) -> Result<Vec<Interface>> {
-        Ok(self.recording.machine.interfaces.clone())
+        let set = self.state().interfaces.clone();
+        Ok(set.unwrap_or_else(|| self.recording.machine.interfaces.clone()))
     }
 
     fn now(&self) -> SystemTime {
@@ -248,7 +279,15 @@ impl Host for RecordedHost {
     }
 
     fn write_file(&self, path: &Path, content: &[u8], visibility: Visibility) -> Result<()> {
-        self.state()
+        let mut state = self.state();
+        if state.read_only {
+            return Err(HostError::new(
+                "write",
+                path.display(),
+                io::ErrorKind::ReadOnlyFilesystem,
+            ));
+        }
+        state
             .changed
             .insert(self.key(path), Some((content.to_owned(), visibility)));
         Ok(())
@@ -277,6 +316,20 @@ impl Host for RecordedHost {
         })?;
         self.state().procedures.push(procedure.clone());
         Ok(Box::new(procedure::ScriptedProcedure::new(script(procedure))))
+    }
+
+    fn schedule_power(&self, action: PowerAction, minutes: u32) -> Result<()> {
+        self.state().power.push((action, minutes));
+        Ok(())
+    }
+
+    fn logged_in_users(&self) -> Result<Vec<String>> {
+        Ok(self.state().users.clone())
+    }
+
+    fn notify_users(&self, message: &str) -> Result<()> {
+        self.state().messages.push(message.to_owned());
+        Ok(())
     }
 }
 

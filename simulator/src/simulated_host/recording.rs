@@ -4,8 +4,8 @@ use super::{SharedSettings, SimulatedHost, Surroundings, VirtualClock, VirtualSt
 use crate::generate::{Machine, Profile, windows};
 use oco_agent::host::recorded::{self, RecordedCommand, Recording, RecordingError};
 use oco_agent::host::{
-    Command, CommandOutput, Host, HostError, Interface, Kernel, Os, Procedure, RegistryKey, RegistryValue,
-    Result, RunningProcedure, Space, Staging, Visibility, WmiRow,
+    Command, CommandOutput, Host, HostError, Interface, Kernel, Os, PowerAction, Procedure, RegistryKey,
+    RegistryValue, Result, RunningProcedure, Space, Staging, Visibility, WmiRow,
 };
 use oco_agent::inventory::{self, Options};
 use oco_protocol::inventory::Inventory;
@@ -269,6 +269,18 @@ impl Host for Recorder<'_> {
 
     fn start_procedure(&self, _procedure: &Procedure) -> Result<Box<dyn RunningProcedure>> {
         Self::refuse("start a procedure on")
+    }
+
+    fn schedule_power(&self, _action: PowerAction, _minutes: u32) -> Result<()> {
+        Self::refuse("restart")
+    }
+
+    fn logged_in_users(&self) -> Result<Vec<String>> {
+        self.host.logged_in_users()
+    }
+
+    fn notify_users(&self, _message: &str) -> Result<()> {
+        Self::refuse("notify the users of")
     }
 }
 

@@ -103,6 +103,9 @@ impl VirtualState {
         } else if path == paths.sent_timestamp {
             self.sent_timestamp = None;
             self.forget_extra(path);
+        } else if super::split_path(path).is_some_and(|(folder, _)| Path::new(folder) == paths.journal) {
+            // No machine is generated with a job journal, so nothing shows through where an entry was.
+            self.forget_extra(path);
         } else {
             self.put_extra(path, None);
         }
@@ -192,7 +195,9 @@ impl VirtualState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simulated_host::Surroundings;
     use oco_agent::config::Document;
+    use oco_agent::host::Os;
     use proptest::prelude::*;
 
     fn paths() -> Paths {
@@ -222,6 +227,21 @@ mod tests {
         );
         state.write(&paths(), &paths().sent_timestamp, b"1795329639.3059\n");
         assert!(state.bytes() < 200, "{} bytes", state.bytes());
+    }
+
+    #[test]
+    fn job_journal_leaves_nothing_behind_once_its_jobs_are_done() {
+        for paths in [paths(), Surroundings::installed(Os::Windows).paths] {
+            let mut state = state();
+            let before = state.clone();
+            let entry = paths.journal.join("job-4.json");
+            state.write(&paths, &entry, b"{}");
+            assert_eq!(state.read(&paths, &entry), Some(Some(b"{}".to_vec())));
+            let names: Vec<_> = state.names_below(&paths, &paths.journal).collect();
+            assert_eq!(names, [("job-4.json", true)]);
+            state.remove(&paths, &entry);
+            assert_eq!(state, before);
+        }
     }
 
     #[test]

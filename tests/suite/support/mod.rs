@@ -1,6 +1,7 @@
 //! What the tests share: the programs under test, folders to run them in, and peers to talk to.
 
 pub(crate) mod mock;
+pub(crate) mod proxy;
 pub(crate) mod scripted;
 
 use std::path::{Path, PathBuf};
@@ -156,6 +157,12 @@ impl Daemon {
     #[cfg(unix)]
     pub(crate) fn signal(&self, name: &str) {
         signal(&self.0, name);
+    }
+
+    /// Kills it without warning (SIGKILL on Unix).
+    pub(crate) fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
     }
 
     /// Waits for its end; the exit code.

@@ -35,7 +35,8 @@ impl Captured {
     }
 }
 
-type Answer = Box<dyn Fn(&Captured) -> Vec<u8> + Send>;
+/// A step of a script.
+pub(crate) type Answer = Box<dyn Fn(&Captured) -> Vec<u8> + Send>;
 
 /// The server; it answers one request a connection, in the order of its script, and then refuses connections.
 pub(crate) struct ScriptedServer {
@@ -115,7 +116,8 @@ pub(crate) fn response(status: &str, headers: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-fn read_request(stream: &mut TcpStream) -> Captured {
+/// Reads one request from a connection.
+pub(crate) fn read_request(stream: &mut TcpStream) -> Captured {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     loop {

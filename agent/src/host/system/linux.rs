@@ -1,9 +1,9 @@
 //! The machine that the agent runs on, under Linux.
 
-use super::unix::{command, files, interfaces, procedure, staging};
+use super::unix::{command, files, interfaces, power, procedure, staging};
 use crate::host::{
-    Command, CommandOutput, Host, HostError, Interface, Kernel, Os, Procedure, RegistryKey, RegistryValue,
-    Result, RunningProcedure, Space, Staging, Visibility, WmiRow,
+    Command, CommandOutput, Host, HostError, Interface, Kernel, Os, PowerAction, Procedure, RegistryKey,
+    RegistryValue, Result, RunningProcedure, Space, Staging, Visibility, WmiRow,
 };
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
@@ -23,6 +23,16 @@ impl SystemHost {
     pub fn new(staging_root: impl Into<PathBuf>) -> Self {
         Self {
             staging_root: staging_root.into(),
+        }
+    }
+
+    /// Removes the packages that an agent left behind when it was killed. To be called when no other agent can run.
+    pub fn remove_old_stagings(&self) -> Result<()> {
+        match std::fs::remove_dir_all(&self.staging_root) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(HostError::new("remove", self.staging_root.display(), error))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -122,6 +132,18 @@ impl Host for SystemHost {
     fn start_procedure(&self, procedure: &Procedure) -> Result<Box<dyn RunningProcedure>> {
         Ok(Box::new(procedure::SystemProcedure::start(procedure)?))
     }
+
+    fn schedule_power(&self, action: PowerAction, minutes: u32) -> Result<()> {
+        power::schedule(action, minutes)
+    }
+
+    fn logged_in_users(&self) -> Result<Vec<String>> {
+        power::logged_in_users()
+    }
+
+    fn notify_users(&self, message: &str) -> Result<()> {
+        power::notify(message)
+    }
 }
 
 #[cfg(test)]
@@ -175,6 +197,19 @@ mod tests {
                 .wmi(r"root\cimv2", "SELECT Name FROM Win32_Processor")
                 .is_err()
         );
+    }
+
+    #[test]
+    fn packages_that_a_killed_agent_left_behind_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = SystemHost::new(folder.path().join("staging"));
+        host.remove_old_stagings().unwrap();
+        let mut staging = host.create_staging().unwrap();
+        staging.create_folder(Path::new("data")).unwrap();
+        std::mem::forget(staging);
+        host.remove_old_stagings().unwrap();
+        assert!(!folder.path().join("staging").exists());
+        host.create_staging().unwrap();
     }
 
     #[test]

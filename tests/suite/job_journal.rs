@@ -1,0 +1,284 @@
+//! Agents that are killed at each step of a job, and servers that lose or refuse its outcome: no procedure runs twice,
+//! no outcome is lost, and the server ends with the right state.
+
+#![cfg(unix)] // the procedures are shell scripts
+
+use crate::support::mock::MockServer;
+use crate::support::proxy::{Action, Proxy};
+use crate::support::scripted::{AGENT_KEY, Answer, Captured, SERVER_KEY, ScriptedServer, hello, signed};
+use crate::support::{Agent, stderr, wait_for};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// A server with one registered agent behind a proxy.
+struct Setup {
+    server: MockServer,
+    proxy: Proxy,
+    agent: Agent,
+}
+
+impl Setup {
+    fn new() -> Self {
+        let server = MockServer::start();
+        let proxy = Proxy::start(&server.agent_url);
+        let agent = Agent::new(&proxy.url);
+        agent.set("query-interval = 1");
+        let output = agent.check_in();
+        assert!(output.status.success(), "{}", stderr(&output));
+        Self { server, proxy, agent }
+    }
+
+    /// Each run of the procedure leaves a line here.
+    fn witness(&self) -> PathBuf {
+        self.agent.folder().join("witness")
+    }
+
+    fn runs(&self) -> usize {
+        std::fs::read_to_string(self.witness()).map_or(0, |text| text.lines().count())
+    }
+
+    /// Deploys a package whose procedure leaves its trace and then does `more`.
+    fn deploy(&self, more: &str, files: &[(&str, &[u8])]) -> i64 {
+        let procedure = format!("echo ran >> {}; echo done; {more}", self.witness().display());
+        let package = self.server.package("witnessed", &procedure, "0", files);
+        self.server.deploy(&[package], 0)
+    }
+
+    /// Runs the agent until it has asked for the thing that the proxy holds back, and kills it there.
+    fn kill_at(&self, what: &str, held: fn(&Captured) -> bool) {
+        self.proxy.set(move |request| {
+            if held(request) {
+                Action::Hold
+            } else {
+                Action::Forward
+            }
+        });
+        let daemon = self.agent.daemon();
+        wait_for(what, || (self.proxy.count(held) > 0).then_some(()));
+        daemon.kill();
+        self.proxy.set(|_| Action::Forward);
+    }
+
+    /// Starts the agent again and waits for the job's end and some check-ins after it.
+    fn end_of(&self, deployment: i64) -> Value {
+        let daemon = self.agent.daemon();
+        let job = self.server.wait_for_job(deployment, |job| {
+            job["state"] == "succeeded" || job["state"] == "failed"
+        });
+        let check_ins = || self.agent.log().matches("checked in").count();
+        let before = check_ins();
+        wait_for("check-ins after the job", || {
+            (check_ins() >= before + 2).then_some(())
+        });
+        assert_eq!(daemon.terminate(), Some(0));
+        let after = &self.server.jobs(deployment)[0];
+        for part in ["state", "return_code", "output"] {
+            assert_eq!(after[part], job[part], "the outcome stays");
+        }
+        assert_eq!(
+            self.journalled(),
+            Vec::<String>::new(),
+            "the journal is empty when all is done"
+        );
+        assert!(self.agent.staging_is_empty());
+        job
+    }
+
+    fn journalled(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.agent.folder().join("journal"));
+        let names = entries
+            .into_iter()
+            .flatten()
+            .map(|entry| entry.unwrap().file_name());
+        names.map(|name| name.into_string().unwrap()).collect()
+    }
+}
+
+fn is(request: &Captured, method: &str) -> bool {
+    request.json()["method"] == method
+}
+
+fn reports(request: &Captured, state: i64) -> bool {
+    is(request, "oco.agent.update_job_state") && request.json()["params"]["data"]["state"] == state
+}
+
+fn reports_executing(request: &Captured) -> bool {
+    reports(request, 2)
+}
+
+fn reports_finished(request: &Captured) -> bool {
+    reports(request, 3)
+}
+
+fn assert_succeeded(job: &Value) {
+    assert_eq!(
+        (&job["state"], &job["return_code"]),
+        (&json!("succeeded"), &json!(0)),
+        "{job}"
+    );
+    assert_eq!(job["output"], "done\n");
+}
+
+fn assert_interrupted(job: &Value) {
+    assert_eq!(
+        (&job["state"], &job["return_code"]),
+        (&json!("failed"), &json!(-9999)),
+        "{job}"
+    );
+    let message = job["output"].as_str().unwrap();
+    assert!(
+        message.contains("was stopped while the job was running"),
+        "{message}"
+    );
+}
+
+#[test]
+fn killed_while_it_downloads_the_agent_starts_the_job_again() {
+    let setup = Setup::new();
+    let deployment = setup.deploy("", &[("file", b"content")]);
+    setup.kill_at("the download", |request| is(request, "oco.agent.download"));
+    assert_eq!(setup.journalled(), Vec::<String>::new());
+    assert_succeeded(&setup.end_of(deployment));
+    assert_eq!(setup.runs(), 1);
+}
+
+#[test]
+fn killed_before_the_procedure_starts_the_agent_starts_the_job_again() {
+    let setup = Setup::new();
+    let deployment = setup.deploy("", &[]);
+    setup.kill_at("the report that it is executed", reports_executing);
+    assert_eq!(setup.runs(), 0);
+    assert_succeeded(&setup.end_of(deployment));
+    assert_eq!(setup.runs(), 1);
+}
+
+#[test]
+fn killed_while_the_procedure_runs_the_agent_reports_an_interrupted_job() {
+    let setup = Setup::new();
+    let gate = setup.agent.folder().join("gate");
+    let deployment = setup.deploy(
+        &format!("while [ ! -e {} ]; do sleep 0.1; done", gate.display()),
+        &[],
+    );
+    let daemon = setup.agent.daemon();
+    wait_for("the procedure", || (setup.runs() == 1).then_some(()));
+    daemon.kill();
+    std::fs::write(&gate, "").unwrap();
+    assert_interrupted(&setup.end_of(deployment));
+    assert_eq!(setup.runs(), 1);
+}
+
+#[test]
+fn killed_before_the_outcome_is_reported_the_agent_reports_it_later() {
+    let setup = Setup::new();
+    let deployment = setup.deploy("", &[]);
+    setup.kill_at("the report of the outcome", reports_finished);
+    assert_eq!(setup.runs(), 1);
+    assert_eq!(setup.journalled().len(), 1);
+    assert_succeeded(&setup.end_of(deployment));
+    assert_eq!(setup.runs(), 1);
+}
+
+#[test]
+fn killed_while_the_answer_to_the_outcome_is_lost_the_agent_reports_it_again() {
+    let setup = Setup::new();
+    let deployment = setup.deploy("", &[]);
+    setup.proxy.set(|request| {
+        if reports_finished(request) {
+            Action::LoseAnswer
+        } else {
+            Action::Forward
+        }
+    });
+    let daemon = setup.agent.daemon();
+    setup
+        .server
+        .wait_for_job(deployment, |job| job["state"] == "succeeded");
+    wait_for("the agent to notice", || {
+        setup
+            .agent
+            .log()
+            .contains("outcome is reported again soon")
+            .then_some(())
+    });
+    daemon.kill();
+    assert_eq!(setup.journalled().len(), 1);
+    setup.proxy.set(|_| Action::Forward);
+    let before = setup.proxy.count(reports_finished);
+    assert_succeeded(&setup.end_of(deployment));
+    assert_eq!(setup.proxy.count(reports_finished), before + 1);
+    assert_eq!(setup.runs(), 1);
+}
+
+#[test]
+fn a_server_that_never_accepts_the_outcome_does_not_see_the_job_run_again() {
+    let setup = Setup::new();
+    let deployment = setup.deploy("", &[]);
+    setup.proxy.set(|request| {
+        if reports_finished(request) {
+            Action::Refuse("Unknown method")
+        } else {
+            Action::Forward
+        }
+    });
+    let daemon = setup.agent.daemon();
+    wait_for("some refusals", || {
+        (setup.proxy.count(reports_finished) >= 4).then_some(())
+    });
+    daemon.kill();
+    // Nor does it after the agent was started again.
+    let daemon = setup.agent.daemon();
+    let before = setup.proxy.count(reports_finished);
+    wait_for("more refusals", || {
+        (setup.proxy.count(reports_finished) >= before + 4).then_some(())
+    });
+    assert_eq!(setup.runs(), 1);
+    assert_eq!(daemon.terminate(), Some(0));
+    setup.proxy.set(|_| Action::Forward);
+    assert_succeeded(&setup.end_of(deployment));
+    assert_eq!(setup.runs(), 1);
+}
+
+#[test]
+fn a_job_whose_journal_entry_is_damaged_is_not_run() {
+    let setup = Setup::new();
+    let deployment = setup.deploy("", &[]);
+    let job = &setup.server.jobs(deployment)[0]["id"];
+    let journal = setup.agent.folder().join("journal");
+    std::fs::create_dir_all(&journal).unwrap();
+    std::fs::write(journal.join(format!("job-{job}.json")), [0; 64]).unwrap();
+    assert_interrupted(&setup.end_of(deployment));
+    assert_eq!(setup.runs(), 0);
+}
+
+#[test]
+fn a_job_that_the_server_orders_anew_after_its_outcome_runs_anew() {
+    let witness = tempfile::NamedTempFile::new().unwrap();
+    let procedure = format!("echo ran >> {}", witness.path().display());
+    let order = |server_key, agent_key| {
+        let mut params = hello(server_key, agent_key);
+        params["software-jobs"] = json!([{"id": 4, "procedure": procedure}]);
+        raw_now(params)
+    };
+    let accepted = || raw_now(json!({"job-succeeded": true}));
+    let server = ScriptedServer::start(vec![
+        order(Some(SERVER_KEY), Some(AGENT_KEY)),
+        raw_now(json!({"job-succeeded": false})),
+        accepted(),
+        order(Some(SERVER_KEY), None),
+        raw_now(json!({"job-succeeded": false})),
+        accepted(),
+    ]);
+    let agent = Agent::new(&server.url);
+    for runs in 1..=2 {
+        let output = agent.check_in();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let text = std::fs::read_to_string(witness.path()).unwrap();
+        assert_eq!(text.lines().count(), runs);
+    }
+}
+
+/// A script's step whose answer has the time at which it is given.
+fn raw_now(params: Value) -> Answer {
+    Box::new(move |_| signed(&params, SERVER_KEY))
+}

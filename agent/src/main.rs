@@ -119,10 +119,10 @@ async fn stop_on_signals(stop: &CancellationToken) -> Result<()> {
 }
 
 fn http_client(config: &Config) -> Result<HttpClient, HttpError> {
-    let https = config
-        .api_url
-        .as_deref()
-        .is_some_and(|url| url.starts_with("https:"));
+    let url = config.api_url.as_deref().unwrap_or_default();
+    let https = url
+        .get(..6)
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"));
     HttpClient::new(&HttpOptions {
         connect_timeout: config.connection_timeout,
         read_timeout: config.read_timeout,

@@ -22,7 +22,13 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 /// Responses larger than this are not read: real ones are some kilobytes, policies some hundred.
-const MAX_RESPONSE_BYTES: usize = 32 << 20;
+const MAX_RESPONSE_BYTES: usize = 8 << 20;
+/// Archives larger than this are not downloaded.
+const MAX_ARCHIVE_BYTES: u64 = 64 << 30;
+/// A download may take this long, and a second more for each [`SLOWEST_DOWNLOAD`] bytes it has brought.
+const DOWNLOAD_PATIENCE: Duration = Duration::from_secs(600);
+/// Bytes a second below which a download is given up once its patience is used up.
+const SLOWEST_DOWNLOAD: u64 = 1024;
 /// How much of an error's text is kept.
 const MAX_REASON_BYTES: usize = 300;
 
@@ -83,6 +89,12 @@ pub enum ExchangeError {
         /// Why not.
         reason: String,
     },
+    /// The server says it did not do what was asked.
+    #[error("{method}: the server answered that it did not succeed")]
+    Declined {
+        /// What was asked.
+        method: Method,
+    },
     /// The request could not be made, or the agent's memory of the exchange could not be written.
     #[error("{method}: state cannot be kept; check free space and permissions")]
     State {
@@ -109,7 +121,10 @@ pub enum Distrust {
     )]
     WrongSignature,
     /// It was given before, or is older than one that was.
-    #[error("its timestamp {0} is not newer than the last accepted one, {1}")]
+    #[error(
+        "its timestamp {0} is not newer than the last accepted one, {1}; if the server's clock was ahead and has been set \
+         right, remove the agent's timestamp file"
+    )]
     NotNewer(Timestamp, Timestamp),
     /// It carries an agent key that nothing proves to be the server's.
     #[error("it brings an agent key without a signature that can be verified")]
@@ -244,9 +259,15 @@ impl ServerClient {
         };
         let mut outcome = Ok(());
         let result = async {
-            let mut response = check_status(method, send(method, request).await?).await?;
+            let limit = self.exchange_limit;
+            let head = async { check_status(method, send(method, request).await?).await };
+            let head = tokio::time::timeout(limit, head).await;
+            let mut response = head.unwrap_or(Err(ExchangeError::TimedOut { method, limit }))?;
             let length = response.content_length();
+            let mut received = 0;
             while let Some(chunk) = response.chunk().await.map_err(|e| transport(method, e))? {
+                received += chunk.len() as u64;
+                bound_download(length, received, started.elapsed())?;
                 if let Err(error) = consume(&chunk, length) {
                     outcome = Err(error);
                     break;
@@ -340,43 +361,40 @@ impl ServerClient {
                 ),
             }
         }
-        let answer: Answer<HelloAnswer> = self.accept(method, raw, session)?;
+        let (answer, timestamp) = verified::<HelloAnswer>(method, raw, session)?;
+        // Keys first: the server gives them out once, while a timestamp that is lost is merely accepted again.
         self.keep_keys(&answer.params, first_server_key, session)?;
+        self.remember(method, timestamp, session)?;
         Ok(answer.params)
     }
 
-    /// Checks signature and timestamp, remembers the timestamp, and only then gives the content out.
+    /// Checks an answer, remembers its timestamp, and only then gives its content out.
     fn accept<P: DeserializeOwned>(
         &self,
         method: Method,
         raw: &RawResponse,
         session: &mut Session,
     ) -> Result<Answer<P>, ExchangeError> {
-        if !session.server_key.is_empty() {
-            check_signature(method, raw, &session.server_key)?;
-        }
-        let response: Response<P> = parse(method, &raw.body)?;
-        if let Some(error) = response.error {
-            return Err(ExchangeError::Malformed {
-                method,
-                reason: format!("it reports the error {error}"),
-            });
-        }
-        let (timestamp, last) = (response.result.timestamp, session.timestamps.received);
-        if timestamp <= last {
-            return Err(ExchangeError::Untrusted {
-                method,
-                distrust: Distrust::NotNewer(timestamp, last),
-            });
+        let (answer, timestamp) = verified(method, raw, session)?;
+        self.remember(method, timestamp, session)?;
+        Ok(answer)
+    }
+
+    /// Remembers the timestamp of an answer that was verified. One that could not be (there is no server key) must not
+    /// make the genuine ones after it look old.
+    fn remember(
+        &self,
+        method: Method,
+        timestamp: Timestamp,
+        session: &mut Session,
+    ) -> Result<(), ExchangeError> {
+        if session.server_key.is_empty() {
+            return Ok(());
         }
         session
             .timestamps
             .store_received(self.host.as_ref(), &self.paths, timestamp)
-            .map_err(|source| ExchangeError::State { method, source })?;
-        Ok(Answer {
-            success: response.result.success,
-            params: response.result.params,
-        })
+            .map_err(|source| ExchangeError::State { method, source })
     }
 
     /// Stores the keys of a verified answer: the server's only where there is none yet, the agent's whenever one comes.
@@ -392,6 +410,17 @@ impl ServerClient {
             .filter(|key| !key.is_empty() && **key != session.agent_key);
         if agent_key.is_none() && first_server_key.is_none() {
             return Ok(());
+        }
+        if ![agent_key, first_server_key.as_ref()]
+            .into_iter()
+            .flatten()
+            .all(is_storable)
+        {
+            let reason = "it brings a key that is no single word of at most 200 printable ASCII characters";
+            return Err(ExchangeError::Malformed {
+                method: Method::Hello,
+                reason: reason.into(),
+            });
         }
         config::store_keys(
             self.host.as_ref(),
@@ -433,7 +462,7 @@ impl From<&ExchangeError> for ExchangeOutcome {
                 reason: reason.clone(),
             },
             ExchangeError::Untrusted { .. } => Self::Untrusted,
-            ExchangeError::Malformed { .. } => Self::Malformed,
+            ExchangeError::Malformed { .. } | ExchangeError::Declined { .. } => Self::Malformed,
             ExchangeError::State { .. } | ExchangeError::Config(_) => Self::Local,
         }
     }
@@ -471,13 +500,7 @@ async fn first_line(mut response: reqwest::Response) -> String {
             break;
         }
     }
-    let text = String::from_utf8_lossy(&text);
-    text.lines()
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .filter(|c| !c.is_control())
-        .collect()
+    shortened(String::from_utf8_lossy(&text).lines().next().unwrap_or_default())
 }
 
 async fn read_body(method: Method, mut response: reqwest::Response) -> Result<RawResponse, ExchangeError> {
@@ -497,6 +520,67 @@ async fn read_body(method: Method, mut response: reqwest::Response) -> Result<Ra
     })
 }
 
+/// Checks signature, envelope and timestamp of an answer.
+fn verified<P: DeserializeOwned>(
+    method: Method,
+    raw: &RawResponse,
+    session: &Session,
+) -> Result<(Answer<P>, Timestamp), ExchangeError> {
+    if !session.server_key.is_empty() {
+        check_signature(method, raw, &session.server_key)?;
+    }
+    let response: Response<P> = parse(method, &raw.body)?;
+    if let Some(error) = response.error {
+        let reason = format!("it reports the error {}", shortened(&error.to_string()));
+        return Err(ExchangeError::Malformed { method, reason });
+    }
+    let (timestamp, last) = (response.result.timestamp, session.timestamps.received);
+    if timestamp <= last {
+        return Err(ExchangeError::Untrusted {
+            method,
+            distrust: Distrust::NotNewer(timestamp, last),
+        });
+    }
+    if !response.result.success.is_yes() {
+        return Err(ExchangeError::Declined { method });
+    }
+    Ok((
+        Answer {
+            success: response.result.success,
+            params: response.result.params,
+        },
+        timestamp,
+    ))
+}
+
+/// Gives up a download that is too large, or so slow that it would block the jobs behind it.
+fn bound_download(length: Option<u64>, received: u64, elapsed: Duration) -> Result<(), ExchangeError> {
+    let method = Method::Download;
+    if length.unwrap_or(0).max(received) > MAX_ARCHIVE_BYTES {
+        let reason = format!("the archive is longer than {MAX_ARCHIVE_BYTES} bytes");
+        return Err(ExchangeError::Malformed { method, reason });
+    }
+    let limit = DOWNLOAD_PATIENCE + Duration::from_secs(received / SLOWEST_DOWNLOAD);
+    if elapsed > limit {
+        return Err(ExchangeError::TimedOut { method, limit });
+    }
+    Ok(())
+}
+
+/// Whether a key can be written into the configuration and read back as the same key.
+fn is_storable(key: &Key) -> bool {
+    let text = key.expose();
+    (1..=200).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) && text != "None"
+}
+
+/// Text of the other side for a log: short and without control characters.
+fn shortened(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_REASON_BYTES)
+        .collect()
+}
+
 fn check_signature(method: Method, raw: &RawResponse, key: &Key) -> Result<(), ExchangeError> {
     let distrust = match &raw.signature {
         None => Distrust::Unsigned,
@@ -509,7 +593,7 @@ fn check_signature(method: Method, raw: &RawResponse, key: &Key) -> Result<(), E
 fn parse<P: DeserializeOwned>(method: Method, body: &[u8]) -> Result<Response<P>, ExchangeError> {
     serde_json::from_slice(body).map_err(|error| ExchangeError::Malformed {
         method,
-        reason: error.to_string(),
+        reason: shortened(&error.to_string()),
     })
 }
 
@@ -539,5 +623,44 @@ fn hint(reason: &str) -> &'static str {
         }
         "Client self-registration is disabled" => " (create the computer on the server first)",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_would_not_survive_the_configuration_are_refused() {
+        for bad in [
+            "",
+            " abc",
+            "abc ",
+            "a b",
+            "x\n[agent]\nquery-interval = 0",
+            "None",
+            "k\u{e9}y",
+            &"k".repeat(201),
+        ] {
+            assert!(!is_storable(&Key::new(bad)), "{bad:?}");
+        }
+        assert!(is_storable(&Key::new("j2oijn45xofcfg68tfbcj7oliidlz3")));
+        assert!(is_storable(&Key::new("a;b#c=d:e")));
+    }
+
+    #[test]
+    fn downloads_that_are_endless_or_next_to_still_are_given_up() {
+        let second = Duration::from_secs(1);
+        assert!(bound_download(None, 10, 600 * second).is_ok());
+        assert!(bound_download(None, 10, 601 * second).is_err());
+        assert!(bound_download(None, 1 << 30, 100_000 * second).is_ok());
+        assert!(bound_download(Some(MAX_ARCHIVE_BYTES + 1), 10, second).is_err());
+        assert!(bound_download(None, MAX_ARCHIVE_BYTES + 1, second).is_err());
+    }
+
+    #[test]
+    fn text_of_the_other_side_is_cut_and_cannot_forge_log_lines() {
+        assert_eq!(shortened("a\nERROR b\u{1b}[31m"), "aERROR b[31m");
+        assert_eq!(shortened(&"x".repeat(1000)).len(), MAX_REASON_BYTES);
     }
 }

@@ -27,7 +27,7 @@ pub struct Job {
     /// Shell command line; empty means there is nothing to run and the job has succeeded.
     pub procedure: String,
     /// 1: after a failure the remaining jobs of the container are skipped. 0: they are run all the same.
-    #[serde(default, deserialize_with = "lenient::integer")]
+    #[serde(default, deserialize_with = "lenient::integer_or_zero")]
     pub sequence_mode: i64,
     /// Minutes until a restart after success; none or negative: no restart.
     #[serde(default, deserialize_with = "lenient::optional_integer")]
@@ -164,6 +164,9 @@ mod tests {
     #[test]
     fn unknown_fields_are_ignored_and_missing_essentials_refused() {
         assert!(serde_json::from_value::<Job>(json!({"id": 1, "procedure": "x", "new": {}})).is_ok());
+        assert!(
+            serde_json::from_value::<Job>(json!({"id": 1, "procedure": "x", "sequence-mode": null})).is_ok()
+        );
         assert!(serde_json::from_value::<Job>(json!({"id": 1})).is_err());
         assert!(serde_json::from_value::<Job>(json!({"procedure": "x"})).is_err());
     }

@@ -39,6 +39,11 @@ pub fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Err
     integer_of(&value).ok_or_else(|| de::Error::custom(format_args!("expected an integer, found {value}")))
 }
 
+/// Like [`integer`], where null or an empty string stand for 0.
+pub fn integer_or_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    Ok(optional_integer(deserializer)?.unwrap_or(0))
+}
+
 /// Like [`integer`], where null or an empty string stand for "none".
 pub fn optional_integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     match Value::deserialize(deserializer)? {
@@ -71,13 +76,39 @@ where
     }
 }
 
-/// A list that is empty where null.
+/// Most items that a list of an answer may have. Real ones have some dozens.
+pub const MAX_ITEMS: usize = 10_000;
+
+/// A list that is empty where null, and refused where it has more than [`MAX_ITEMS`].
 pub fn null_as_empty<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+    struct List<T>(std::marker::PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> de::Visitor<'de> for List<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a list of at most {MAX_ITEMS} items, or null")
+        }
+
+        fn visit_unit<E: de::Error>(self) -> Result<Vec<T>, E> {
+            Ok(Vec::new())
+        }
+
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
+            let mut list = Vec::new();
+            while let Some(item) = items.next_element()? {
+                if list.len() == MAX_ITEMS {
+                    return Err(de::Error::invalid_length(MAX_ITEMS + 1, &self));
+                }
+                list.push(item);
+            }
+            Ok(list)
+        }
+    }
+    deserializer.deserialize_any(List(std::marker::PhantomData))
 }
 
 /// An identifier that is an integer for one kind of thing and a text for another (`4`, `"dynamic-1"`,
@@ -121,7 +152,7 @@ impl std::hash::Hash for Id {
 }
 
 /// One item of a list whose other items must survive it: a malformed job, query or rule costs itself only.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Item<T> {
     /// Well-formed.
     Valid(T),
@@ -144,6 +175,16 @@ impl<T> Item<T> {
     }
 }
 
+impl<T: fmt::Debug> fmt::Debug for Item<T> {
+    /// What is malformed is not shown: a malformed password rule may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Valid(item) => f.debug_tuple("Valid").field(item).finish(),
+            Self::Malformed { .. } => f.write_str("Malformed"),
+        }
+    }
+}
+
 impl<T: Serialize> Serialize for Item<T> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -159,7 +200,7 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Item<T> {
         Ok(match T::deserialize(&raw) {
             Ok(item) => Self::Valid(item),
             Err(reason) => Self::Malformed {
-                reason: reason.to_string(),
+                reason: reason.to_string().chars().take(200).collect(),
                 raw,
             },
         })
@@ -228,6 +269,21 @@ mod tests {
         let map: BTreeMap<String, i64> = empty_list_as_default(json!([])).unwrap();
         assert!(map.is_empty());
         assert!(empty_list_as_default::<_, BTreeMap<String, i64>>(json!([1])).is_err());
+    }
+
+    #[test]
+    fn a_list_may_be_null_but_not_endless() {
+        assert_eq!(null_as_empty::<_, i64>(json!(null)).unwrap(), Vec::<i64>::new());
+        assert_eq!(null_as_empty::<_, i64>(json!([1, 2])).unwrap(), [1, 2]);
+        assert!(null_as_empty::<_, i64>(json!(vec![0; MAX_ITEMS])).is_ok());
+        assert!(null_as_empty::<_, i64>(json!(vec![0; MAX_ITEMS + 1])).is_err());
+        assert!(null_as_empty::<_, i64>(json!({"a": 1})).is_err());
+    }
+
+    #[test]
+    fn debug_output_of_malformed_items_shows_nothing_of_them() {
+        let item: Item<i64> = serde_json::from_value(json!({"old_password": "s3cret"})).unwrap();
+        assert!(!format!("{item:?}").contains("s3cret"));
     }
 
     #[test]

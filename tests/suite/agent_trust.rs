@@ -104,6 +104,44 @@ fn a_lost_server_key_is_reported_and_nothing_is_stored() {
     assert_eq!(agent.config(), before);
 }
 
+#[test]
+fn an_answer_that_cannot_be_verified_does_not_make_genuine_ones_look_old() {
+    let far_ahead = Duration::from_secs(9_000_000_000);
+    let server = ScriptedServer::start(vec![
+        raw(signed_at(&hello(None, None), "anybody", far_ahead)),
+        registration(),
+    ]);
+    let agent = Agent::new(&server.url);
+    assert!(agent.check_in().status.success());
+    let output = agent.check_in();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(agent.setting("agent-key"), AGENT_KEY);
+}
+
+#[test]
+fn keys_that_would_change_the_configuration_are_not_stored() {
+    for key in ["x\n[agent]\nquery-interval = 0", " padded ", "None"] {
+        let server =
+            ScriptedServer::start(vec![raw(signed(&hello(Some(SERVER_KEY), Some(key)), SERVER_KEY))]);
+        refused(&Agent::new(&server.url), "makes no sense");
+    }
+}
+
+#[test]
+fn a_server_that_says_no_is_not_taken_to_have_said_yes() {
+    let mut answer =
+        String::from_utf8(signed(&hello(Some(SERVER_KEY), Some(AGENT_KEY)), SERVER_KEY)).unwrap();
+    answer = answer
+        .split_once("\r\n\r\n")
+        .unwrap()
+        .1
+        .replace("\"success\":true", "\"success\":0");
+    let signature = oco_protocol::signature::sign(&oco_protocol::Key::new(SERVER_KEY), answer.as_bytes());
+    let headers = format!("x-oco-server-signature: {signature}\r\n");
+    let server = ScriptedServer::start(vec![raw(response("200 OK", &headers, &answer))]);
+    refused(&Agent::new(&server.url), "did not succeed");
+}
+
 /// The agent ends with exit code 1 and says `reason`; its configuration is as before, and no key is in its log.
 fn refused(agent: &Agent, reason: &str) {
     let before = agent.config();

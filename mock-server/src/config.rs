@@ -7,6 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Longest time that can be configured, s: a hundred years, which any clock can add to the present.
+const MAX_SECONDS: u64 = 100 * 365 * 86_400;
+/// Largest body, and memory for bodies, that can be configured.
+const MAX_BYTES: u64 = u32::MAX as u64;
+/// More than there can be file descriptors, and no more than a semaphore takes.
+const MAX_CONNECTIONS: u64 = 1 << 24;
+
 /// Everything the server needs but a socket and a shutdown signal.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -32,8 +39,12 @@ pub struct Config {
 /// What a client may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Largest request body, bytes.
+    /// Largest request body of the REST surface, bytes.
     pub body: usize,
+    /// Largest request body of the agent API, bytes.
+    pub agent_body: usize,
+    /// Memory for request bodies of the agent API that are larger than a hello, bytes; more of them wait.
+    pub body_memory: usize,
     /// Time to send the head of a request; also how long an idle connection is kept.
     pub header_timeout: Duration,
     /// Time to send the body of a request.
@@ -48,6 +59,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body: 64 << 20,
+            agent_body: 16 << 20,
+            body_memory: 512 << 20,
             header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(120),
             connections: 10_000,
@@ -88,8 +101,12 @@ pub struct FileConfig {
     pub update_interval: Option<u64>,
     /// See [`Config::self_registration`].
     pub self_registration: Option<bool>,
-    /// Bytes.
+    /// Bytes; see [`Limits::body`].
     pub max_body: Option<usize>,
+    /// Bytes; see [`Limits::agent_body`].
+    pub max_agent_body: Option<usize>,
+    /// Bytes; see [`Limits::body_memory`].
+    pub body_memory: Option<usize>,
     /// Seconds.
     pub header_timeout: Option<u64>,
     /// Seconds.
@@ -147,24 +164,27 @@ impl FileConfig {
             let reason = error.message().lines().collect::<Vec<_>>().join("; ");
             parse_error(path, text, line, reason)
         })?;
-        let zero = |key: &str, value: Option<u64>| match value {
-            Some(0) => {
-                let line = text
-                    .lines()
-                    .position(|line| key_of(line) == Some(key))
-                    .unwrap_or(0)
-                    + 1;
-                Err(parse_error(path, text, line, "must be at least 1".into()))
+        let wide = |value: Option<usize>| value.map(|value| value as u64);
+        for (key, value, accepted) in [
+            ("update-interval", config.update_interval, 0..=MAX_SECONDS),
+            ("max-body", wide(config.max_body), 1..=MAX_BYTES),
+            ("max-agent-body", wide(config.max_agent_body), 1..=MAX_BYTES),
+            ("body-memory", wide(config.body_memory), 1..=MAX_BYTES),
+            ("header-timeout", config.header_timeout, 1..=MAX_SECONDS),
+            ("body-timeout", config.body_timeout, 1..=MAX_SECONDS),
+            (
+                "max-connections",
+                wide(config.max_connections),
+                1..=MAX_CONNECTIONS,
+            ),
+            ("drain-timeout", config.drain_timeout, 0..=MAX_SECONDS),
+        ] {
+            if value.is_some_and(|value| !accepted.contains(&value)) {
+                let position = text.lines().position(|line| key_of(line) == Some(key));
+                let reason = format!("must be {} to {}", accepted.start(), accepted.end());
+                return Err(parse_error(path, text, position.unwrap_or(0) + 1, reason));
             }
-            _ => Ok(()),
-        };
-        zero("max-body", config.max_body.map(|value| value as u64))?;
-        zero("header-timeout", config.header_timeout)?;
-        zero("body-timeout", config.body_timeout)?;
-        zero(
-            "max-connections",
-            config.max_connections.map(|value| value as u64),
-        )?;
+        }
         Ok(config)
     }
 
@@ -180,6 +200,8 @@ impl FileConfig {
             self_registration: self.self_registration,
             limits: Limits {
                 body: self.max_body.unwrap_or(defaults.body),
+                agent_body: self.max_agent_body.unwrap_or(defaults.agent_body),
+                body_memory: self.body_memory.unwrap_or(defaults.body_memory),
                 header_timeout: seconds(self.header_timeout, defaults.header_timeout),
                 body_timeout: seconds(self.body_timeout, defaults.body_timeout),
                 connections: self.max_connections.unwrap_or(defaults.connections),
@@ -257,9 +279,25 @@ mod tests {
         assert!(error("a = = 1").starts_with("mock.toml:1: a: "));
         assert_eq!(
             error("\nmax-connections = 0"),
-            "mock.toml:2: max-connections: must be at least 1"
+            "mock.toml:2: max-connections: must be 1 to 16777216"
         );
         assert!(!error("agent-key = 1\n\n").contains('\n'));
+        for key in [
+            "update-interval",
+            "max-body",
+            "max-agent-body",
+            "body-memory",
+            "header-timeout",
+            "body-timeout",
+            "max-connections",
+            "drain-timeout",
+        ] {
+            let error = error(&format!("{key} = 9223372036854775807"));
+            assert!(
+                error.starts_with(&format!("mock.toml:1: {key}: must be ")),
+                "{error}"
+            );
+        }
     }
 
     #[test]

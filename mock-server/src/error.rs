@@ -40,6 +40,8 @@ pub(crate) enum Refusal {
     InvalidPassword,
     #[error("Request body larger than {0} bytes")]
     BodyTooLarge(usize),
+    #[error("Request body cannot be read")]
+    BodyUnreadable,
     #[error("Request body not received in time")]
     BodyTimeout,
     /// What the database of a real server would refuse: an empty body.
@@ -61,7 +63,8 @@ impl Refusal {
             | Self::UnknownPackage
             | Self::NoActiveJob
             | Self::UnknownJob(_)
-            | Self::InvalidPassword => StatusCode::BAD_REQUEST,
+            | Self::InvalidPassword
+            | Self::BodyUnreadable => StatusCode::BAD_REQUEST,
             Self::SignatureMissing
             | Self::InvalidSignature
             | Self::TimestampTooOld

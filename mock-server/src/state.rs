@@ -11,6 +11,7 @@ use oco_protocol::{Key, Timestamp};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 const DEFAULT_UPDATE_INTERVAL: Duration = Duration::from_secs(2 * 3600);
 
@@ -67,6 +68,7 @@ pub struct ServerState {
     settings: RwLock<Settings>,
     rules: RwLock<Arc<Rules>>,
     last_answer: AtomicU64,
+    bodies: Arc<Semaphore>,
     last_archive: Mutex<Option<(i64, Bytes)>>,
 }
 
@@ -91,6 +93,7 @@ impl ServerState {
             settings: RwLock::new(settings),
             rules: RwLock::new(Arc::new(rules)),
             last_answer,
+            bodies: Arc::new(Semaphore::new(config.limits.body_memory)),
             last_archive: Mutex::new(None),
         }))
     }
@@ -114,6 +117,13 @@ impl ServerState {
             .last_answer
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
         Timestamp::from_micros(next(last.unwrap_or_else(|last| last)))
+    }
+
+    /// Waits for memory to hold a body of `size` bytes; the largest share is all there is.
+    pub(crate) async fn body_budget(&self, size: usize) -> Option<OwnedSemaphorePermit> {
+        let size = u32::try_from(size.min(self.limits.body_memory)).unwrap_or(u32::MAX);
+        // Never closed, so a permit always comes.
+        self.bodies.clone().acquire_many_owned(size).await.ok()
     }
 
     /// The settings as they are now.

@@ -82,6 +82,12 @@ pub(crate) enum StoreError {
         operation: &'static str,
         source: sqlx::Error,
     },
+    /// What is stored is no JSON.
+    #[error("cannot {operation}: what is stored cannot be read")]
+    Content {
+        operation: &'static str,
+        source: serde_json::Error,
+    },
     #[error("cannot {operation}: the server is shutting down")]
     Stopped { operation: &'static str },
 }

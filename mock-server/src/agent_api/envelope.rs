@@ -2,10 +2,12 @@
 
 use crate::error::Refusal;
 use oco_protocol::Timestamp;
-use serde::Deserialize;
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::fmt;
 
 /// Longest host name and uid, characters.
 const MAX_NAME: usize = 200;
@@ -99,15 +101,67 @@ impl<'a> Envelope<'a> {
 }
 
 impl<'a> Params<'a> {
-    /// `data`, which must be an object with something in it.
+    /// `data`, which must be an object with something in it, and readable: parts of it are stored as they are.
     pub(super) fn data<T: Deserialize<'a>>(&self) -> Result<T, Refusal> {
         let text = self.data.map_or("", RawValue::get);
         let empty = text.trim_start_matches('{').trim_start().starts_with('}');
-        if empty {
+        if empty || serde_json::from_str::<Readable>(text).is_err() {
             Err(Refusal::InvalidJson)
         } else {
             object(text).ok_or(Refusal::InvalidJson)
         }
+    }
+}
+
+/// Any JSON that can be read back as a [`Value`], kept nowhere. A [`RawValue`] may nest deeper and hold numbers that no
+/// float is large enough for.
+struct Readable;
+
+impl<'de> Deserialize<'de> for Readable {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Readable {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self, A::Error> {
+        while entries.next_entry::<Self, Self>()?.is_some() {}
+        Ok(self)
     }
 }
 
@@ -207,6 +261,33 @@ mod tests {
                 format!(r#"{{"jsonrpc":"2.0","id":1,"method":"m","params":{{"hostname":"a"{data}}}}}"#);
             let envelope = Envelope::parse(body.as_bytes()).unwrap();
             assert!(envelope.params.data::<Value>().is_err(), "{data}");
+        }
+    }
+
+    #[test]
+    fn data_that_cannot_be_read_back_is_refused() {
+        let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        let data = |value: &str| {
+            let body = format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"m","params":{{"hostname":"a","data":{{"x":{value}}}}}}}"#
+            );
+            let envelope = Envelope::parse(body.as_bytes()).unwrap();
+            let fields = envelope
+                .params
+                .data::<std::collections::BTreeMap<String, Box<RawValue>>>();
+            fields.map(|fields| fields["x"].get().to_owned())
+        };
+        for value in ["1e999", "[-1e999]", &nested(127), &nested(100_000)] {
+            assert!(matches!(data(value), Err(Refusal::InvalidJson)), "{value:.20}");
+        }
+        for value in [
+            "1e308",
+            "18446744073709551616",
+            r#"[null,true,"\u00e4",{"b":-0.5}]"#,
+            &nested(126),
+        ] {
+            let stored = format!("{{\"x\":{}}}", data(value).unwrap());
+            assert!(serde_json::from_str::<Value>(&stored).is_ok(), "{value:.20}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! `oco.agent.events`: events that the server asked for.
 
-use super::{Request, digest, is_date_time, no_params};
+use super::{MAX_ITEMS, Request, digest, is_date_time, no_params};
 use crate::error::Refusal;
 use crate::store::events::{EventRow, StoreEvents};
 use axum::response::Response;
@@ -17,6 +17,9 @@ struct EventsData {
 pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
     let sender = request.sender()?;
     let data: EventsData = request.envelope.params.data()?;
+    if data.events.len() > MAX_ITEMS {
+        return Err(Refusal::InvalidJson);
+    }
     let mut events = Vec::with_capacity(data.events.len());
     for event in &data.events {
         events.extend(row(event)?);

@@ -7,17 +7,21 @@ use super::{Request, section_digest};
 use crate::error::Refusal;
 use crate::keys;
 use crate::state::ServerState;
-use crate::store::Computer;
 use crate::store::check_ins::{CheckIn, CheckInRow};
 use crate::store::computers::{Identify, Register, Registration};
 use crate::store::inventory::{ChangedSection, Section, StoreSections};
+use crate::store::{Computer, Digests};
 use axum::response::Response;
 use decide::Standing;
+use oco_protocol::rpc::HelloAnswer;
 use oco_protocol::{Key, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::sync::Arc;
+
+/// Longest agent version, characters.
+const MAX_AGENT_VERSION: usize = 64;
 
 #[derive(Deserialize)]
 struct HelloData<'a> {
@@ -57,6 +61,13 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
         .timestamp
         .ok_or(Refusal::TimestampTooOld)?;
     let data: HelloData<'_> = request.envelope.params.data()?;
+    if data
+        .agent_version
+        .as_ref()
+        .is_some_and(|version| version.chars().count() > MAX_AGENT_VERSION)
+    {
+        return Err(Refusal::InvalidJson);
+    }
     let now = state.now();
     let check_in = |computer_id| CheckInRow {
         computer_id,
@@ -66,21 +77,34 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
         battery_level: data.battery_level.as_f64(),
         battery_status: data.battery_status.as_i64(),
     };
-    let (computer, server_key, new_keys) = match (standing, known) {
+    let asked = flag(&data.force_update);
+    let (server_key, answer) = match (standing, known) {
         (Standing::Registered, Some(computer)) => {
             let server_key = welcome_back(&request, &data, &computer, check_in(computer.id)).await?;
-            (computer, server_key, None)
+            (
+                server_key,
+                answer::answer(state, Some(&computer), asked, now).await?,
+            )
         }
         (_, known) => {
-            if timestamp == Timestamp::ZERO || known.is_some_and(|computer| !computer.advance(timestamp)) {
+            if timestamp == Timestamp::ZERO
+                || known
+                    .as_ref()
+                    .is_some_and(|computer| !computer.advance(timestamp))
+            {
                 return Err(Refusal::TimestampTooOld);
             }
-            let (computer, agent_key, server_key) = register(&request, &data, check_in(0)).await?;
-            store_sections(state, &data, &computer).await?;
-            (computer, server_key.clone(), Some((agent_key, server_key)))
+            // From the registration on only the new keys are taken, so whatever may fail comes before it.
+            let answer = answer::answer(state, known.as_ref(), asked, now).await?;
+            let (agent_key, server_key) = register(&request, &data, check_in(0)).await?;
+            let answer = HelloAnswer {
+                agent_key: Some(agent_key),
+                server_key: Some(server_key.clone()),
+                ..answer
+            };
+            (server_key, answer)
         }
     };
-    let answer = answer::answer(state, &computer, new_keys, flag(&data.force_update), now).await?;
     request.answer(&server_key, true.into(), answer)
 }
 
@@ -124,7 +148,7 @@ async fn register(
     request: &Request<'_>,
     data: &HelloData<'_>,
     check_in: CheckInRow,
-) -> Result<(Arc<Computer>, Key, Key), Refusal> {
+) -> Result<(Key, Key), Refusal> {
     let state = request.state;
     let agent_key = keys::generate(&*state.random)?;
     let server_key = keys::generate(&*state.random)?;
@@ -136,9 +160,11 @@ async fn register(
         server_key: server_key.clone(),
         agent_version: data.agent_version.clone(),
         check_in,
+        // It has had no keys to send any before.
+        sections: changed_sections(data, &Digests::default()),
     };
     match state.store.write(registration).await? {
-        Registration::Done(computer) => Ok((computer, agent_key, server_key)),
+        Registration::Done => Ok((agent_key, server_key)),
         Registration::AlreadyRegistered => Err(Refusal::InvalidSignature),
         Registration::UidTaken => Err(Refusal::Conflict("the uid belongs to another computer")),
     }
@@ -150,14 +176,15 @@ async fn store_sections(
     data: &HelloData<'_>,
     computer: &Arc<Computer>,
 ) -> Result<(), Refusal> {
-    if changed_sections(data, computer).is_empty() {
+    if changed_sections(data, &computer.state().digests).is_empty() {
         return Ok(());
     }
     // As inventories are: compared and stored one after the other, even where the client hangs up.
     let turn = computer.inventory.clone().lock_owned().await;
+    let sections = changed_sections(data, &computer.state().digests);
     let write = StoreSections {
         computer: computer.clone(),
-        sections: changed_sections(data, computer),
+        sections,
     };
     let state = state.clone();
     let stored = tokio::spawn(async move {
@@ -171,8 +198,7 @@ async fn store_sections(
         .map_err(Into::into)
 }
 
-fn changed_sections(data: &HelloData<'_>, computer: &Computer) -> Vec<ChangedSection> {
-    let digests = computer.state().digests;
+fn changed_sections(data: &HelloData<'_>, digests: &Digests) -> Vec<ChangedSection> {
     [
         (Section::Networks, data.networks),
         (Section::Services, data.services),

@@ -1,6 +1,6 @@
 //! `oco.agent.passwords`: rotated passwords, and revocations of those that could not be set.
 
-use super::{Request, no_params};
+use super::{MAX_ITEMS, Request, no_params};
 use crate::error::Refusal;
 use crate::store::passwords::{PasswordChange, PasswordOutcome, StorePasswords};
 use axum::response::Response;
@@ -35,6 +35,9 @@ enum ReportedSecret {
 pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
     let sender = request.sender()?;
     let data: PasswordsData = request.envelope.params.data()?;
+    if data.passwords.len() > MAX_ITEMS {
+        return Err(Refusal::InvalidJson);
+    }
     let changes: Result<Vec<_>, Refusal> = data
         .passwords
         .into_iter()

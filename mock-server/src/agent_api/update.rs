@@ -1,6 +1,6 @@
 //! `oco.agent.update`: the inventory, of which only what changed is stored.
 
-use super::{Request, is_date_time, section_digest};
+use super::{MAX_ITEMS, Request, is_date_time, section_digest};
 use crate::error::Refusal;
 use crate::state::ServerState;
 use crate::store::inventory::{ChangedSection, LoginRow, Section, SoftwareItem, StoreInventory};
@@ -18,6 +18,8 @@ use tokio::sync::OwnedMutexGuard;
 
 /// Time after an update within which a forced one is refused.
 const FORCED_UPDATE_PAUSE: Duration = Duration::from_secs(25);
+/// Longest name and version of an operating system in lists, characters; the inventory has them whole.
+const MAX_OS: usize = 200;
 /// Fields that differ every time; they would have the facts rewritten at every update.
 const VOLATILE: [&str; 3] = ["uptime", "battery_level", "battery_status"];
 
@@ -27,12 +29,12 @@ type Fields<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
     let sender = request.sender()?;
     let fields: Fields<'_> = request.envelope.params.data()?;
+    // Inventories of one computer are compared and stored one after the other.
+    let turn = sender.computer.inventory.clone().lock_owned().await;
     let now = request.state.now();
     if is_too_often(&sender.computer.state(), now) {
         return Err(Refusal::UpdateRefused);
     }
-    // Inventories of one computer are compared and stored one after the other.
-    let turn = sender.computer.inventory.clone().lock_owned().await;
     let parsed = Parsed::from_fields(&fields, sender.computer.state().digests)?;
     store(request.state, sender.computer, parsed, &fields, now, turn).await?;
     request.answer(
@@ -105,13 +107,16 @@ impl<'a> Parsed<'a> {
                 self.software = Some((digest, items));
             }
             Section::Logins => {
-                let logins: Vec<LoginRow> =
-                    serde_json::from_str(text).map_err(|_| Refusal::Conflict("a login has no user name"))?;
+                let logins: Vec<LoginRow> = serde_json::from_str(text)
+                    .map_err(|_| Refusal::Conflict("a login is no object of texts"))?;
+                if logins.len() > MAX_ITEMS {
+                    return Err(Refusal::InvalidJson);
+                }
                 self.logins = Some((
                     digest,
                     logins
                         .into_iter()
-                        .filter(|login| is_date_time(&login.timestamp))
+                        .filter(|login| !login.username.is_empty() && is_date_time(&login.timestamp))
                         .collect(),
                 ));
             }
@@ -149,7 +154,10 @@ async fn store(
     now: Timestamp,
     turn: OwnedMutexGuard<()>,
 ) -> Result<(), Refusal> {
-    let text = |name: &str| fields.get(name).and_then(|raw| String::deserialize(*raw).ok());
+    let text = |name: &str| {
+        let text = fields.get(name).and_then(|raw| String::deserialize(*raw).ok())?;
+        Some(text.chars().take(MAX_OS).collect())
+    };
     let write = StoreInventory {
         computer,
         now,
@@ -241,6 +249,35 @@ mod tests {
                 "{item}"
             );
         }
+    }
+
+    #[test]
+    fn null_in_software_and_logins_is_nothing() {
+        let text = r#"{"software":[{"name":"n","version":"1","description":null}],
+            "logins":[{"username":"u","timestamp":"2026-01-01 00:00:00","console":null,"display_name":null,"guid":null},
+            {"username":null,"timestamp":"2026-01-01 00:00:00"},{"username":"u","timestamp":null},{"username":"u"}]}"#;
+        let parsed = parse(text, Digests::default()).unwrap();
+        assert_eq!(parsed.software.unwrap().1[0].description, "");
+        let logins = parsed.logins.unwrap().1;
+        assert_eq!(logins.len(), 1, "{logins:?}");
+        assert_eq!((&*logins[0].console, &*logins[0].display_name), ("", ""));
+    }
+
+    #[test]
+    fn texts_without_escapes_are_not_copied() {
+        let items: Vec<SoftwareItem<'_>> =
+            serde_json::from_str(r#"[{"name":"n","version":"1","description":"d"}]"#).unwrap();
+        assert!(matches!(items[0].description, Cow::Borrowed("d")));
+    }
+
+    #[test]
+    fn too_many_logins_are_refused() {
+        let login = r#"{"username":"u","timestamp":"2026-01-01 00:00:00"}"#;
+        let logins = |count| format!(r#"{{"logins":[{}]}}"#, vec![login; count].join(","));
+        assert!(parse(&logins(MAX_ITEMS), Digests::default()).is_ok());
+        let surplus = logins(MAX_ITEMS + 1);
+        let refusal = parse(&surplus, Digests::default());
+        assert!(matches!(refusal, Err(Refusal::InvalidJson)));
     }
 
     #[test]

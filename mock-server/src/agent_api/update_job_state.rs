@@ -10,6 +10,11 @@ use oco_protocol::lenient::{self, Id};
 use serde::Deserialize;
 use serde_json::Value;
 
+/// Longest output that is kept, bytes.
+const MAX_OUTPUT: usize = 1 << 20;
+/// Characters of a job id that a refusal repeats.
+const MAX_SHOWN_ID: usize = 64;
+
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct ReportData {
@@ -28,14 +33,18 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
     let sender = request.sender()?;
     let data: ReportData = request.envelope.params.data()?;
     let job = data.job_id.to_string();
-    let id = job.parse().map_err(|_| Refusal::UnknownJob(job.clone()))?;
+    let id = job.parse();
+    let job = shown(&job);
+    let Ok(id) = id else {
+        return Err(Refusal::UnknownJob(job));
+    };
     let report = ReportJob {
         computer: sender.computer,
         job: id,
         reported: data.state,
         return_code: data.return_code,
         progress: number(&data.download_progress),
-        output: data.message,
+        output: tail(data.message, MAX_OUTPUT),
         now: request.state.now(),
     };
     match request.state.store.write(report).await? {
@@ -50,9 +59,54 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
     }
 }
 
+/// A job id for a refusal, which is sent as HTML.
+fn shown(id: &str) -> String {
+    let mut text = String::new();
+    for character in id.chars().take(MAX_SHOWN_ID) {
+        match character {
+            '&' => text.push_str("&amp;"),
+            '<' => text.push_str("&lt;"),
+            '>' => text.push_str("&gt;"),
+            '"' => text.push_str("&quot;"),
+            '\'' => text.push_str("&#39;"),
+            character if character.is_control() => text.push('\u{fffd}'),
+            character => text.push(character),
+        }
+    }
+    text
+}
+
+/// At most the last `max` bytes of a text: where an output is too long, its end tells how the job went.
+fn tail(mut text: String, max: usize) -> String {
+    if text.len() > max {
+        let start = text.ceil_char_boundary(text.len() - max);
+        text.drain(..start);
+    }
+    text
+}
+
 fn number(value: &Value) -> Option<f64> {
     value
         .as_f64()
         .or_else(|| value.as_str()?.parse().ok())
         .filter(|number| number.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_output_the_end_is_kept() {
+        assert_eq!(tail("short".into(), 5), "short");
+        assert_eq!(tail("too long".into(), 4), "long");
+        assert_eq!(tail("aääb".into(), 4), "äb", "no half characters");
+    }
+
+    #[test]
+    fn refusals_repeat_ids_escaped_and_cut() {
+        assert_eq!(shown("dynamic-1"), "dynamic-1");
+        assert_eq!(shown("<b>&\r\n"), "&lt;b&gt;&amp;\u{fffd}\u{fffd}");
+        assert_eq!(shown(&"9".repeat(1000)), "9".repeat(64));
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::cache::key_of;
 use super::check_ins::CheckInRow;
+use super::inventory::{ChangedSection, write_sections};
 use super::{Batch, Cache, Computer, ComputerState, Write, micros};
 use oco_protocol::{Key, Timestamp};
 use std::sync::Arc;
@@ -17,12 +18,14 @@ pub(crate) struct Register {
     pub(crate) agent_version: Option<String>,
     /// The first check-in; its computer id is filled in here.
     pub(crate) check_in: CheckInRow,
+    /// What the hello brings of an inventory, stored in the same commit: keys that are stored must be handed out.
+    pub(crate) sections: Vec<ChangedSection>,
 }
 
 /// How a registration ended.
 #[derive(Debug)]
 pub(crate) enum Registration {
-    Done(Arc<Computer>),
+    Done,
     /// It has keys already: another request was faster.
     AlreadyRegistered,
     /// Its uid belongs to another computer.
@@ -67,7 +70,9 @@ impl Write for Register {
             computer_id: id,
             ..self.check_in
         });
-        Ok(Registration::Done(self.publish(batch, id)))
+        let computer = self.publish(batch, id);
+        write_sections(batch, &computer, &self.sections).await?;
+        Ok(Registration::Done)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::software::{SoftwareIndex, SoftwareList};
 use super::{Batch, Computer, Store, StoreError, Write, micros};
 use oco_protocol::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -67,8 +67,21 @@ pub(crate) struct SoftwareItem<'a> {
     pub(crate) name: Cow<'a, str>,
     #[serde(borrow)]
     pub(crate) version: Cow<'a, str>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "null_as_empty")]
     pub(crate) description: Cow<'a, str>,
+}
+
+/// A text; null is an empty one.
+fn null_as_empty<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'a, str>, D::Error> {
+    // Within an option, a bare `Cow` would always be copied.
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    let text: Option<Text<'a>> = Option::deserialize(deserializer)?;
+    Ok(text.map_or_else(Cow::default, |text| text.0))
+}
+
+fn null_as_empty_string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 impl SoftwareItem<'_> {
@@ -82,16 +95,18 @@ impl SoftwareItem<'_> {
     }
 }
 
-/// One login as received.
+/// One login as received; what is missing or null is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct LoginRow {
     #[serde(default)]
     pub(crate) guid: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_empty_string")]
     pub(crate) display_name: String,
+    #[serde(default, deserialize_with = "null_as_empty_string")]
     pub(crate) username: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_empty_string")]
     pub(crate) console: String,
+    #[serde(default, deserialize_with = "null_as_empty_string")]
     pub(crate) timestamp: String,
 }
 
@@ -237,7 +252,8 @@ impl StoreInventory {
     }
 }
 
-async fn write_sections(
+/// Stores sections, over those of before.
+pub(super) async fn write_sections(
     batch: &mut Batch,
     computer: &Arc<Computer>,
     sections: &[ChangedSection],
@@ -275,7 +291,14 @@ impl Store {
                 .fetch_optional(&self.readers)
                 .await
                 .map_err(failed())?;
-        inventory.extend(object(&volatile.unwrap_or_default()));
+        let unreadable = |source| StoreError::Content {
+            operation: "read an inventory",
+            source,
+        };
+        let object = |text: &str| serde_json::from_str::<Map<String, Value>>(text).map_err(unreadable);
+        if let Some(volatile) = volatile {
+            inventory.extend(object(&volatile)?);
+        }
         let sections: Vec<(i64, String)> = sqlx::query_as(
             "SELECT section, content FROM inventory_sections WHERE computer_id = ? ORDER BY section",
         )
@@ -286,9 +309,10 @@ impl Store {
         for (section, content) in sections {
             match Section::name(section) {
                 Some(name) => {
-                    inventory.insert(name.into(), serde_json::from_str(&content).unwrap_or_default());
+                    let value = serde_json::from_str(&content).map_err(unreadable)?;
+                    inventory.insert(name.into(), value);
                 }
-                None => inventory.extend(object(&content)),
+                None => inventory.extend(object(&content)?),
             }
         }
         Ok(inventory)
@@ -315,10 +339,6 @@ pub(crate) struct LoginView {
     console: String,
     display_name: String,
     guid: Option<String>,
-}
-
-fn object(text: &str) -> Map<String, Value> {
-    serde_json::from_str(text).unwrap_or_default()
 }
 
 impl Store {

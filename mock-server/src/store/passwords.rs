@@ -150,6 +150,19 @@ impl Store {
             .map_err(StoreError::during("read the password rules"))
     }
 
+    /// The latest password of each account that has a rule.
+    pub(crate) async fn latest_passwords(&self, computer: i64) -> Result<Vec<StoredPassword>, StoreError> {
+        sqlx::query_as(
+            "SELECT p.username, p.password, p.created_at FROM password_rules r JOIN passwords p ON p.id = \
+             (SELECT id FROM passwords WHERE computer_id = ? AND username = r.username \
+             ORDER BY created_at DESC, id DESC LIMIT 1)",
+        )
+        .bind(computer)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(StoreError::during("read a computer's latest passwords"))
+    }
+
     /// The passwords of a computer, latest first.
     pub(crate) async fn passwords_of(&self, computer: i64) -> Result<Vec<StoredPassword>, StoreError> {
         sqlx::query_as(

@@ -2,8 +2,7 @@
 
 use super::{Batch, Store, StoreError, Write};
 
-/// Stores settings by name.
-#[derive(Debug)]
+/// Stores settings by name. Keys are among them, so it has no `Debug`.
 pub(crate) struct SaveSettings(pub(crate) Vec<(&'static str, String)>);
 
 impl Write for SaveSettings {

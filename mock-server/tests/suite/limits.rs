@@ -1,13 +1,18 @@
 //! What a client may cost.
 
 use crate::support::{TestAgent, TestServer, receive, send};
+use serde_json::json;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_refused() {
-    let server = TestServer::start_with(|config| config.limits.body = 1000).await;
+    let server = TestServer::start_with(|config| {
+        config.limits.body = 1000;
+        config.limits.agent_body = 1000;
+    })
+    .await;
     let headers = [("content-type", "application/json")];
     let response = send(server.addr, "POST", "/api-agent.php", &headers, &[b' '; 1001]).await;
     assert_eq!(response.status, 413);
@@ -88,4 +93,62 @@ async fn a_request_that_has_begun_is_answered_before_the_end() {
     begun.write_all(b"{}").await.unwrap();
     assert_eq!(receive(&mut begun).await.status, 400);
     stopping.await.unwrap();
+}
+
+#[tokio::test]
+async fn large_bodies_wait_for_memory_and_hellos_do_not() {
+    let server = TestServer::start_with(|config| config.limits.body_memory = 40_000).await;
+    let mut agent = TestAgent::registered(&server, "pc").await;
+    let holder = send_part(&server, 30_000, &[b' '; 20_000]).await;
+    agent.hello(&server).await;
+    let mut waiting = agent.clone();
+    let large = json!({"os": "Debian", "text": "x".repeat(20_000)});
+    let update = waiting.call(&server, "update", large);
+    tokio::pin!(update);
+    // As long as the first body is not all there, the second one waits; what is small passes.
+    for _ in 0..3 {
+        tokio::select! {
+            biased;
+            _ = &mut update => panic!("there was no memory for it"),
+            _ = agent.hello(&server) => {}
+        }
+    }
+    drop(holder);
+    assert_eq!(update.await.status, 200);
+}
+
+/// Sends the head of a request with a body of `size` bytes, and `part` of that body.
+async fn send_part(server: &TestServer, size: usize, part: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(server.addr).await.unwrap();
+    let head = format!(
+        "POST /api-agent.php HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+         x-oco-agent-signature: 00\r\nconnection: close\r\nexpect: 100-continue\r\ncontent-length: {size}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut interim = [0; 25];
+    stream.read_exact(&mut interim).await.unwrap();
+    stream.write_all(part).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn a_large_body_without_a_signature_is_not_read() {
+    let server = TestServer::start().await;
+    let mut stream = TcpStream::connect(server.addr).await.unwrap();
+    let head = b"POST /api-agent.php HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: 70000\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    let response = receive(&mut stream).await;
+    assert_eq!(
+        (response.status, response.text().as_str()),
+        (401, "Signature header missing")
+    );
+}
+
+#[tokio::test]
+async fn a_broken_body_is_not_called_too_large() {
+    let server = TestServer::start().await;
+    let mut stream = TcpStream::connect(server.addr).await.unwrap();
+    let request = b"POST /api-agent.php HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\nnonsense\r\n";
+    stream.write_all(request).await.unwrap();
+    assert_eq!(receive(&mut stream).await.status, 400);
 }

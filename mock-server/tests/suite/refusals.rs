@@ -297,3 +297,66 @@ async fn what_a_database_refuses_is_500_with_an_empty_body() {
         "",
     );
 }
+
+#[tokio::test]
+async fn values_that_cannot_be_read_back_are_refused_and_hide_nothing() {
+    let server = TestServer::start().await;
+    let mut agent = TestAgent::registered(&server, "pc").await;
+    agent
+        .ask(&server, "update", json!({"os": "Debian", "ram": 5}))
+        .await;
+    for value in [
+        "1e999".to_owned(),
+        format!("{}{}", "[".repeat(500), "]".repeat(500)),
+    ] {
+        for (method, field) in [("update", "ram"), ("hello", "networks")] {
+            let body = agent.body(method, json!({ field: "HERE" })).to_string();
+            let body = body.replace("\"HERE\"", &value);
+            let response = server.agent_request(body.as_bytes(), &agent.agent_key).await;
+            assert_refused(&response, 400, "Invalid JSON data");
+        }
+    }
+    let inventory = server.get("/computers/1").await["inventory"].clone();
+    assert_eq!(
+        (&inventory["os"], &inventory["ram"]),
+        (&json!("Debian"), &json!(5))
+    );
+}
+
+#[tokio::test]
+async fn what_is_too_long_is_refused() {
+    let server = TestServer::start().await;
+    let mut agent = TestAgent::registered(&server, "pc").await;
+    let mut data = hello_data();
+    data["agent_version"] = "1".repeat(64).into();
+    agent.ask(&server, "hello", data.clone()).await;
+    data["agent_version"] = "1".repeat(65).into();
+    assert_refused(
+        &agent.call(&server, "hello", data).await,
+        400,
+        "Invalid JSON data",
+    );
+    for (method, data) in [
+        ("events", json!({"events": vec![0; 10_001]})),
+        (
+            "passwords",
+            json!({"passwords": vec![json!({"username": "u", "password": "p"}); 10_001]}),
+        ),
+    ] {
+        assert_refused(&agent.call(&server, method, data).await, 400, "Invalid JSON data");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_repeats_a_job_id_escaped_and_cut() {
+    let server = TestServer::start().await;
+    let mut agent = TestAgent::registered(&server, "pc").await;
+    let id = format!("<script>{}", "x".repeat(100_000));
+    let data = json!({"job-id": id, "state": 3, "return-code": 0, "message": ""});
+    let expected = format!("Job »&lt;script&gt;{}« not found", "x".repeat(56));
+    assert_refused(
+        &agent.call(&server, "update_job_state", data).await,
+        400,
+        &expected,
+    );
+}

@@ -1,7 +1,8 @@
 //! Trust on first use, pre-registration and what a hello answers.
 
 use crate::support::{TestAgent, TestServer, hello_data};
-use serde_json::json;
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection, Executor};
 
 #[tokio::test]
 async fn the_first_hello_brings_keys_and_later_ones_bring_none() {
@@ -103,4 +104,77 @@ async fn a_changed_uid_and_version_are_kept() {
     );
     assert_eq!(computer["uptime"], 5.5);
     assert!(computer["seen_at"].is_number());
+}
+
+#[tokio::test]
+async fn a_registration_that_fails_leaves_no_keys_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("oco.db").display());
+    let server = TestServer::start_with(|config| config.database.clone_from(&url)).await;
+    let deployable = server.package("p", "0").await;
+    server.create("/computers", json!({"hostname": "pc1"})).await;
+    server
+        .create(
+            "/deployments",
+            json!({"name": "d", "packages": [deployable], "computers": [1]}),
+        )
+        .await;
+    server
+        .create("/event-rules", json!({"log": "l", "query": "*"}))
+        .await;
+    let mut database = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    for (index, table) in ["job_containers", "events", "inventory_sections"]
+        .into_iter()
+        .enumerate()
+    {
+        let rename = |from: &str, to: &str| AssertSqlSafe(format!("ALTER TABLE {from} RENAME TO {to}"));
+        let mut agent = TestAgent::new("pc1");
+        agent.skip(10 * index as u64);
+        database.execute(rename(table, "away")).await.unwrap();
+        let response = agent.call(&server, "hello", hello_data()).await;
+        database.execute(rename("away", table)).await.unwrap();
+        assert_eq!(response.status, 500, "{table}");
+        assert_eq!(
+            server.get("/computers/1").await["inventory"]["networks"],
+            Value::Null
+        );
+    }
+    let mut agent = TestAgent::new("pc1");
+    agent.skip(100);
+    assert_eq!(
+        agent.hello(&server).await["software-jobs"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(
+        server.get("/computers/1").await["inventory"]["networks"],
+        json!([])
+    );
+    agent.hello(&server).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn only_the_latest_password_of_an_account_decides() {
+    let server = TestServer::start().await;
+    server
+        .create(
+            "/password-rules",
+            json!({"username": "admin", "alphabet": "ab", "length": 8, "valid_for": 60}),
+        )
+        .await;
+    let mut agent = TestAgent::registered(&server, "pc").await;
+    agent.ask(&server, "update", json!({"os": "macOS"})).await;
+    for password in ["first", "second", "third"] {
+        server.clock.forward(1);
+        let data = json!({"passwords": [{"username": "admin", "password": password}]});
+        agent.ask(&server, "passwords", data).await;
+    }
+    assert_eq!(agent.hello(&server).await["update-passwords"], json!([]));
+    server.clock.forward(60);
+    let rules = agent.hello(&server).await["update-passwords"].clone();
+    assert_eq!(rules.as_array().unwrap().len(), 1);
+    assert_eq!(rules[0]["old_password"], "third");
 }

@@ -180,6 +180,11 @@ impl TestAgent {
         }
     }
 
+    /// Has further timestamps be greater by `count` more.
+    pub(crate) fn skip(&mut self, count: u64) {
+        self.timestamp += count;
+    }
+
     /// An agent that has said its first hello.
     pub(crate) async fn registered(server: &TestServer, hostname: &str) -> Self {
         let mut agent = Self::new(hostname);

@@ -3,9 +3,9 @@
 use super::decide::wants_update;
 use crate::error::Refusal;
 use crate::state::{Rules, ServerState};
-use crate::store::Computer;
 use crate::store::events::EventRule;
 use crate::store::passwords::StoredPassword;
+use crate::store::{Computer, ComputerState};
 use oco_protocol::lenient::Item;
 use oco_protocol::rpc::{EventQuery, HelloAnswer, PasswordRule};
 use oco_protocol::{Key, Timestamp};
@@ -14,54 +14,46 @@ use std::sync::Arc;
 /// What everything is newer than.
 const BEGINNING: &str = "1970-01-01 00:00:00";
 
-/// The answer to a hello that has been stored. `asked` tells whether the agent itself asks for an update.
+/// The answer to a hello, without keys. A computer that is not known yet has neither jobs nor a history. `asked` tells
+/// whether the agent itself asks for an update.
 pub(super) async fn answer(
     state: &Arc<ServerState>,
-    computer: &Arc<Computer>,
-    new_keys: Option<(Key, Key)>,
+    computer: Option<&Arc<Computer>>,
     asked: bool,
     now: Timestamp,
 ) -> Result<HelloAnswer, Refusal> {
     let interval = state.settings().update_interval;
-    let (update, last_login, active_jobs) = {
-        let known = computer.state();
-        (
-            wants_update(&known, asked, now, interval),
-            known.last_login.clone(),
-            known.active_jobs,
-        )
-    };
-    let jobs = if active_jobs > 0 {
-        state.store.due_jobs(computer.id, now).await?
-    } else {
-        Vec::new()
+    let known = computer.map_or_else(ComputerState::default, |computer| computer.state().clone());
+    let computer = computer.map(|computer| computer.id);
+    let jobs = match computer {
+        Some(computer) if known.active_jobs > 0 => state.store.due_jobs(computer, now).await?,
+        _ => Vec::new(),
     };
     let rules = state.rules();
-    let (agent_key, server_key) = new_keys.unzip();
     Ok(HelloAnswer {
-        server_key,
-        agent_key,
-        update,
-        logins_since: Some(last_login.unwrap_or_else(|| BEGINNING.into())),
+        server_key: None,
+        agent_key: None,
+        update: wants_update(&known, asked, now, interval),
+        logins_since: Some(known.last_login.unwrap_or_else(|| BEGINNING.into())),
         software_jobs: jobs.into_iter().map(Item::Valid).collect(),
-        events: event_queries(state, &rules, computer.id).await?,
-        update_passwords: password_rules(state, &rules, computer.id, now).await?,
+        events: event_queries(state, &rules, computer).await?,
+        update_passwords: password_rules(state, &rules, computer, now).await?,
     })
 }
 
 async fn event_queries(
     state: &ServerState,
     rules: &Rules,
-    computer: i64,
+    computer: Option<i64>,
 ) -> Result<Vec<Item<EventQuery>>, Refusal> {
     if rules.events.is_empty() {
         return Ok(Vec::new());
     }
-    let since = state
-        .store
-        .last_event(computer)
-        .await?
-        .unwrap_or_else(|| BEGINNING.into());
+    let last = match computer {
+        Some(computer) => state.store.last_event(computer).await?,
+        None => None,
+    };
+    let since = last.unwrap_or_else(|| BEGINNING.into());
     let query = |rule: &EventRule| {
         Item::Valid(EventQuery {
             since: since.clone(),
@@ -75,18 +67,20 @@ async fn event_queries(
 async fn password_rules(
     state: &ServerState,
     rules: &Rules,
-    computer: i64,
+    computer: Option<i64>,
     now: Timestamp,
 ) -> Result<Vec<Item<PasswordRule>>, Refusal> {
     if rules.passwords.is_empty() {
         return Ok(Vec::new());
     }
-    let known = state.store.passwords_of(computer).await?;
-    let needs_old = state
-        .store
-        .os_of(computer)
-        .await?
-        .is_some_and(|os| os.starts_with("macOS"));
+    let (known, os) = match computer {
+        Some(computer) => (
+            state.store.latest_passwords(computer).await?,
+            state.store.os_of(computer).await?,
+        ),
+        None => Default::default(),
+    };
+    let needs_old = os.is_some_and(|os| os.starts_with("macOS"));
     let due = rules.passwords.iter().filter_map(|rule| {
         let last = known.iter().find(|password| password.username == rule.username);
         is_due(last, rule.valid_for, now).then(|| PasswordRule {

@@ -15,6 +15,8 @@ use crate::host::{Host, HostError, PowerAction, Procedure, RunningProcedure};
 use crate::observer::{JobEvent, Observer};
 use crate::server_client::{ExchangeError, ServerClient};
 use follow_up::{FollowUp, Power};
+use futures::FutureExt;
+use futures::future::OptionFuture;
 use journal::{Claim, Decision, Journal};
 use oco_protocol::job::{AGENT_ERROR_CODE, Job, JobReport, JobReportAnswer, JobState};
 use oco_protocol::lenient::Id;
@@ -102,8 +104,8 @@ enum JobError {
     Host(#[from] HostError),
     #[error("the job is not run, because the job journal cannot be written")]
     Journal(#[source] HostError),
-    #[error("the job was killed after its time limit of {} s", .0.as_secs())]
-    TimeLimit(Duration),
+    #[error("the job was killed after its time limit of {} s; its output until then:\n{output}", limit.as_secs())]
+    TimeLimit { limit: Duration, output: String },
 }
 
 /// What a procedure left behind.
@@ -220,7 +222,6 @@ impl JobEngine {
             Ok(Decision::Interrupted) => {
                 tracing::warn!(job.id = %job.id, "the job was interrupted half-way and is not run again");
                 let report = journal::interrupted(job.id.clone());
-                self.observe(&report);
                 claim.end(job, report, FollowUp::None)
             }
             Ok(Decision::Settled { succeeded }) => {
@@ -255,7 +256,6 @@ impl JobEngine {
             _ => tracing::warn!(job.id = %job.id, reason = %message, "job could not be run"),
         }
         let report = report(job, state, Some(code), None, message);
-        self.observe(&report);
         claim.end(job, report, FollowUp::of(job))
     }
 
@@ -266,6 +266,7 @@ impl JobEngine {
             return false;
         };
         claim.accepted(succeeded);
+        self.observe(&outcome.report, Some(succeeded));
         if succeeded {
             self.follow_up(outcome).await;
         }
@@ -306,10 +307,11 @@ impl JobEngine {
     }
 
     async fn perform(&self, job: &Job, claim: &Claim<'_>) -> Result<Ended, JobError> {
+        // Also without a package: a procedure that ran in a folder which others can write to would run what they put there.
         let staging = if job.download {
-            Some(self.fetch(job).await?)
+            self.fetch(job).await?
         } else {
-            None
+            self.host.create_staging()?
         };
         self.report_progress(&report(
             job,
@@ -321,53 +323,79 @@ impl JobEngine {
         .await;
         let procedure = Procedure {
             command: job.procedure.clone(),
-            folder: staging.as_ref().map(|staging| staging.folder().to_owned()),
+            folder: Some(staging.folder().to_owned()),
         };
         claim.start(job).map_err(JobError::Journal)?;
         let mut running = self.host.start_procedure(&procedure)?;
         self.attend(job, running.as_mut()).await
     }
 
-    /// Collects a procedure's output, reports it while it grows, and enforces the time limit.
+    /// Lets a procedure run to its end, within its time limit.
     async fn attend(&self, job: &Job, running: &mut dyn RunningProcedure) -> Result<Ended, JobError> {
         let mut output = OutputBuffer::new(self.settings.max_output);
-        let deadline = self
-            .settings
-            .time_limit
-            .map(|limit| (Instant::now() + limit, limit));
-        let mut next_report = self
-            .settings
-            .output_interval
-            .map(|interval| Instant::now() + interval);
-        let mut reported = 0;
+        let Some(limit) = self.settings.time_limit else {
+            let return_code = self.watch(job, running, &mut output).await?;
+            return Ok(Ended {
+                return_code,
+                output: output.text(),
+            });
+        };
+        // A procedure that has closed its output is still running: the limit holds until it has ended.
+        match tokio::time::timeout(limit, self.watch(job, running, &mut output)).await {
+            Ok(return_code) => Ok(Ended {
+                return_code: return_code?,
+                output: output.text(),
+            }),
+            Err(_) => {
+                running.kill().await?;
+                Err(JobError::TimeLimit {
+                    limit,
+                    output: output.text(),
+                })
+            }
+        }
+    }
+
+    /// Collects a procedure's output and reports it while it grows. Output is taken while a report is under way too: a
+    /// slow server must not hold up a procedure that writes much.
+    async fn watch(
+        &self,
+        job: &Job,
+        running: &mut dyn RunningProcedure,
+        output: &mut OutputBuffer,
+    ) -> Result<i32, JobError> {
+        let interval = self.settings.output_interval;
+        let next = || interval.map(|interval| Instant::now() + interval);
+        let (mut next_report, mut reported) = (next(), 0);
+        let mut under_way = OptionFuture::default();
         loop {
             tokio::select! {
                 piece = running.next_output() => match piece? {
                     Some(piece) => output.push(&piece),
                     None => break,
                 },
+                Some(()) = &mut under_way => {
+                    under_way = OptionFuture::default();
+                    next_report = next();
+                }
                 () = until(next_report) => {
+                    next_report = next();
                     if output.total() > reported {
                         reported = output.total();
-                        self.report_progress(&report(job, JobState::Executing, None, Some(100.0), output.text())).await;
+                        next_report = None;
+                        let report = report(job, JobState::Executing, None, Some(100.0), output.text());
+                        under_way = Some(async move { self.report_progress(&report).await }.boxed()).into();
                     }
-                    next_report = self.settings.output_interval.map(|interval| Instant::now() + interval);
-                }
-                () = until(deadline.map(|(at, _)| at)) => {
-                    running.kill().await?;
-                    return Err(JobError::TimeLimit(deadline.map_or(Duration::ZERO, |(_, limit)| limit)));
                 }
             }
         }
-        Ok(Ended {
-            return_code: running.wait().await?,
-            output: output.text(),
-        })
+        let (return_code, _) = tokio::join!(running.wait(), under_way);
+        Ok(return_code?)
     }
 
     /// Reports a step on the way. One that does not get through is not worth a retry: the next one says more.
     async fn report_progress(&self, report: &JobReport) {
-        self.observe(report);
+        self.observe(report, None);
         if let Err(error) = self
             .client
             .exchange::<_, JobReportAnswer>(Method::UpdateJobState, report)
@@ -407,11 +435,12 @@ impl JobEngine {
         }
     }
 
-    fn observe(&self, report: &JobReport) {
+    fn observe(&self, report: &JobReport, succeeded: Option<bool>) {
         self.observer.job(&JobEvent {
             id: report.job_id.clone(),
             state: report.state,
             return_code: report.return_code,
+            succeeded,
         });
     }
 }

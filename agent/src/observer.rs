@@ -78,6 +78,8 @@ pub struct JobEvent {
     pub state: JobState,
     /// Return code, once there is one.
     pub return_code: Option<i64>,
+    /// Whether the server counts the job as succeeded, once it has accepted the outcome.
+    pub succeeded: Option<bool>,
 }
 
 /// Watches an agent. Called inline, so implementations must be quick.
@@ -87,7 +89,7 @@ pub trait Observer: Send + Sync {
         let _ = exchange;
     }
 
-    /// A job has come a step further.
+    /// A job has come a step further: it begins to be downloaded or executed, or the server has accepted its outcome.
     fn job(&self, event: &JobEvent) {
         let _ = event;
     }

@@ -93,15 +93,14 @@ pub enum JobStep {
 }
 
 impl JobStep {
-    /// From what an agent reports: the packages of scenarios succeed with code 0 only.
-    pub fn new(state: JobState, return_code: Option<i64>) -> Self {
+    /// From what an agent says: a job has ended once the server has accepted its outcome, and as the server counts it.
+    pub fn new(state: JobState, succeeded: Option<bool>) -> Self {
         match state {
             JobState::Downloading => Self::Downloading,
             JobState::Executing => Self::Executing,
-            JobState::Finished => Self::Ended {
-                succeeded: return_code == Some(0),
+            JobState::Finished | JobState::AgentError => Self::Ended {
+                succeeded: succeeded.unwrap_or(false),
             },
-            JobState::AgentError => Self::Ended { succeeded: false },
         }
     }
 }

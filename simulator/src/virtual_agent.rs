@@ -236,7 +236,7 @@ impl Observer for Watch {
             agent: self.agent,
             job: event.id.clone(),
             container: containers.get(&event.id).cloned().flatten(),
-            step: JobStep::new(event.state, event.return_code),
+            step: JobStep::new(event.state, event.succeeded),
         });
     }
 }

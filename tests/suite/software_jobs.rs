@@ -179,6 +179,40 @@ fn a_signal_lets_the_running_job_finish() {
 }
 
 #[test]
+fn a_job_that_closes_its_output_is_still_bound_by_the_time_limit() {
+    let (server, agent) = registered();
+    agent.set("job-timeout = 1");
+    let package = server.package("silent", "echo before; exec >/dev/null 2>&1; sleep 600", "0", &[]);
+    let deployment = server.deploy(&[package], 0);
+    let output = agent.check_in();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let jobs = server.jobs(deployment);
+    assert_eq!(states(&jobs), ["failed"]);
+    let message = jobs[0]["output"].as_str().unwrap();
+    assert!(
+        message.contains("time limit") && message.ends_with("before\n"),
+        "{message}"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_job_without_a_package_runs_in_a_private_folder() {
+    let (server, agent) = registered();
+    let package = server.package("where", "pwd; stat -c %a .", "0", &[]);
+    let deployment = server.deploy(&[package], 0);
+    assert!(agent.check_in().status.success());
+    let job = &server.jobs(deployment)[0];
+    let (folder, mode) = job["output"].as_str().unwrap().trim().split_once('\n').unwrap();
+    assert!(
+        std::path::Path::new(folder).starts_with(agent.folder().canonicalize().unwrap()),
+        "{folder}"
+    );
+    assert_eq!(mode, "700");
+    assert!(agent.staging_is_empty());
+}
+
+#[test]
 fn a_job_over_its_time_limit_is_killed_with_all_its_processes() {
     let (server, agent) = registered();
     agent.set("job-timeout = 1");

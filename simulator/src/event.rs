@@ -26,8 +26,8 @@ pub enum Event {
         started: Instant,
         /// From the planned time of the check-in (hello), or from the sending (everything else), to the end.
         latency: Duration,
-        /// From the sending to the end.
-        service: Duration,
+        /// From the sending to the end; none: it was never sent, or had no end.
+        service: Option<Duration>,
         /// Why it failed, if it did.
         error: Option<ErrorKind>,
     },
@@ -73,9 +73,25 @@ pub enum Event {
     },
     /// A check-in was due while the agent was still busy.
     Postponed {
-        /// Why.
+        /// What became of it.
         reason: Postponement,
     },
+    /// The run is over. What still happens is the end of what was going on.
+    Over,
+}
+
+impl Event {
+    /// A request that never got its answer, because of `error`: all the time `since` it was to be made is its latency.
+    pub fn unanswered(method: Method, since: Instant, error: ErrorKind) -> Self {
+        let now = Instant::now();
+        Self::Exchange {
+            method,
+            started: now,
+            latency: now.saturating_duration_since(since),
+            service: None,
+            error: Some(error),
+        }
+    }
 }
 
 /// How far a job is, as the simulator counts it.
@@ -108,9 +124,9 @@ impl JobStep {
 /// Why a check-in did not start at its planned time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Postponement {
-    /// The one before was still going on: it starts right after that and its wait counts as latency.
+    /// The one before was still going on: it has started right after that and its wait counts as latency.
     CheckInRunning,
-    /// One was waiting already: this one is left out, and counted as missed.
+    /// One was waiting already: this one never started. It counts as a failed request, too.
     Missed,
     /// The agent was running jobs: it is left out, as its jobs' length is not the server's latency.
     JobsRunning,
@@ -123,6 +139,10 @@ pub struct ErrorKind(Cow<'static, str>);
 impl ErrorKind {
     /// The agent could not even start: its configuration or machine could not be read.
     pub const AGENT: Self = Self(Cow::Borrowed("agent"));
+    /// The check-in never started: the server took so long for those before it.
+    pub const MISSED: Self = Self(Cow::Borrowed("missed"));
+    /// It was still going on, or still waiting for its place, when the run had been over for a while.
+    pub const UNFINISHED: Self = Self(Cow::Borrowed("unfinished"));
 
     /// The kind of a failed exchange; none for one that was answered.
     pub fn of(outcome: &ExchangeOutcome) -> Option<Self> {

@@ -3,7 +3,6 @@
 //! An idle agent is its [`VirtualState`] and nothing else. While it is busy, the state belongs to the task that checks
 //! in for it.
 
-use crate::event::Postponement;
 use crate::simulated_host::VirtualState;
 use tokio::time::Instant;
 
@@ -12,11 +11,21 @@ use tokio::time::Instant;
 enum Slot {
     /// Waiting for its next check-in.
     Idle(VirtualState),
-    /// Checking in, or waiting for a free place to do so. A check-in that became due since then is kept.
-    CheckingIn { owed: Option<Instant> },
+    /// Checking in, or waiting for a free place to do so. The first check-in that became due since then is owed; those
+    /// after it are missed, and known by their planned times.
+    CheckingIn {
+        owed: Option<Instant>,
+        missed: Vec<Instant>,
+    },
     /// Running jobs.
     RunningJobs,
 }
+
+/// Checking in, with nothing owed yet.
+const CHECKING_IN: Slot = Slot::CheckingIn {
+    owed: None,
+    missed: Vec::new(),
+};
 
 /// What to do about an agent that is due.
 #[derive(Debug, PartialEq)]
@@ -28,8 +37,19 @@ pub enum Decision {
         /// The planned time.
         planned: Instant,
     },
-    /// Nothing now.
-    Postpone(Postponement),
+    /// The one before is still going on. What becomes of this one is known once that is over.
+    Wait,
+    /// Not at all: the agent is running jobs, whose length is not the server's latency.
+    LeaveOut,
+}
+
+/// What became of the check-ins that were due while an agent was busy.
+#[derive(Debug, PartialEq, Default)]
+pub struct Overdue {
+    /// The first of them; the agent has to do it at once.
+    pub owed: Option<Instant>,
+    /// Those that never began, by their planned times.
+    pub missed: Vec<Instant>,
 }
 
 /// All agents.
@@ -52,42 +72,61 @@ impl Fleet {
     pub fn due(&mut self, agent: u32, planned: Instant, first: bool) -> Decision {
         self.started += u32::from(first);
         let Some(slot) = self.slots.get_mut(agent as usize) else {
-            return Decision::Postpone(Postponement::Missed);
+            return Decision::LeaveOut;
         };
         match slot {
-            Slot::Idle(_) => match std::mem::replace(slot, Slot::CheckingIn { owed: None }) {
-                Slot::Idle(state) => Decision::Start { state, planned },
-                Slot::CheckingIn { .. } | Slot::RunningJobs => Decision::Postpone(Postponement::Missed),
-            },
-            Slot::CheckingIn { owed: owed @ None } => {
+            Slot::CheckingIn {
+                owed: owed @ None, ..
+            } => {
                 *owed = Some(planned);
-                Decision::Postpone(Postponement::CheckInRunning)
+                Decision::Wait
             }
-            Slot::CheckingIn { owed: Some(_) } => Decision::Postpone(Postponement::Missed),
-            Slot::RunningJobs => Decision::Postpone(Postponement::JobsRunning),
+            Slot::CheckingIn { missed, .. } => {
+                missed.push(planned);
+                Decision::Wait
+            }
+            Slot::RunningJobs => Decision::LeaveOut,
+            Slot::Idle(_) => match std::mem::replace(slot, CHECKING_IN) {
+                Slot::Idle(state) => Decision::Start { state, planned },
+                Slot::CheckingIn { .. } | Slot::RunningJobs => Decision::LeaveOut,
+            },
         }
     }
 
-    /// An agent has checked in and goes on with the jobs that it got.
-    pub fn jobs_began(&mut self, agent: u32) {
+    /// An agent has checked in and goes on with the jobs that it got. What it owes is not done: jobs come first.
+    pub fn jobs_began(&mut self, agent: u32) -> Overdue {
+        self.overdue(agent, Slot::RunningJobs)
+    }
+
+    /// An agent is done. If it owes a check-in, that is to be started at once, with the state that is returned.
+    pub fn done(&mut self, agent: u32, state: VirtualState) -> (Overdue, Option<VirtualState>) {
+        let overdue = self.overdue(agent, CHECKING_IN);
+        if overdue.owed.is_some() {
+            return (overdue, Some(state));
+        }
         if let Some(slot) = self.slots.get_mut(agent as usize) {
-            *slot = Slot::RunningJobs;
+            *slot = Slot::Idle(state);
         }
+        (overdue, None)
     }
 
-    /// An agent is done. A check-in that became due meanwhile is to be started at once.
-    pub fn done(&mut self, agent: u32, state: VirtualState) -> Option<Decision> {
-        let slot = self.slots.get_mut(agent as usize)?;
-        match slot {
-            Slot::CheckingIn { owed: Some(planned) } => {
-                let planned = *planned;
-                *slot = Slot::CheckingIn { owed: None };
-                Some(Decision::Start { state, planned })
+    /// Takes the check-ins that every agent owes or has missed: the run is over.
+    pub fn give_up(&mut self) -> impl Iterator<Item = (u32, Overdue)> {
+        let busy = (0..).zip(&mut self.slots).filter_map(|(agent, slot)| match slot {
+            Slot::CheckingIn { owed, missed } => {
+                let (owed, missed) = (owed.take(), std::mem::take(missed));
+                Some((agent, Overdue { owed, missed }))
             }
-            _ => {
-                *slot = Slot::Idle(state);
-                None
-            }
+            Slot::Idle(_) | Slot::RunningJobs => None,
+        });
+        busy.filter(|(_, overdue)| *overdue != Overdue::default())
+    }
+
+    fn overdue(&mut self, agent: u32, next: Slot) -> Overdue {
+        let slot = self.slots.get_mut(agent as usize);
+        match slot.map(|slot| std::mem::replace(slot, next)) {
+            Some(Slot::CheckingIn { owed, missed }) => Overdue { owed, missed },
+            _ => Overdue::default(),
         }
     }
 
@@ -122,20 +161,16 @@ mod tests {
     }
 
     #[test]
-    fn a_check_in_that_became_due_meanwhile_starts_right_after_with_its_planned_time() {
+    fn a_check_in_that_became_due_meanwhile_is_owed_and_later_ones_are_missed() {
         let (mut fleet, now) = (fleet(), Instant::now());
-        let second = now + Duration::from_secs(1);
+        let [second, third] = [1, 2].map(|after| now + Duration::from_secs(after));
         assert!(matches!(fleet.due(0, now, true), Decision::Start { planned, .. } if planned == now));
-        assert_eq!(
-            fleet.due(0, second, false),
-            Decision::Postpone(Postponement::CheckInRunning)
-        );
-        assert_eq!(
-            fleet.due(0, second + Duration::from_secs(1), false),
-            Decision::Postpone(Postponement::Missed)
-        );
-        assert!(matches!(fleet.done(0, state()), Some(Decision::Start { planned, .. }) if planned == second));
-        assert_eq!(fleet.done(0, state()), None);
+        assert_eq!(fleet.due(0, second, false), Decision::Wait);
+        assert_eq!(fleet.due(0, third, false), Decision::Wait);
+        let (overdue, next) = fleet.done(0, state());
+        assert_eq!((overdue.owed, overdue.missed), (Some(second), vec![third]));
+        assert!(next.is_some());
+        assert_eq!(fleet.done(0, state()), (Overdue::default(), None));
         assert!(matches!(fleet.due(0, second, false), Decision::Start { .. }));
     }
 
@@ -143,14 +178,28 @@ mod tests {
     fn an_agent_with_jobs_is_left_alone_until_they_end() {
         let (mut fleet, now) = (fleet(), Instant::now());
         fleet.due(1, now, true);
-        fleet.jobs_began(1);
-        assert_eq!(
-            fleet.due(1, now, false),
-            Decision::Postpone(Postponement::JobsRunning)
-        );
-        assert_eq!(fleet.done(1, state()), None);
+        assert_eq!(fleet.jobs_began(1), Overdue::default());
+        assert_eq!(fleet.due(1, now, false), Decision::LeaveOut);
+        assert_eq!(fleet.done(1, state()), (Overdue::default(), None));
         assert!(matches!(fleet.due(1, now, false), Decision::Start { .. }));
         assert_eq!(fleet.started(), 1);
+    }
+
+    #[test]
+    fn what_is_owed_when_jobs_begin_or_the_run_ends_is_not_forgotten() {
+        let (mut fleet, now) = (fleet(), Instant::now());
+        for agent in [0, 1] {
+            fleet.due(agent, now, true);
+            fleet.due(agent, now, false);
+            fleet.due(agent, now, false);
+        }
+        let overdue = || Overdue {
+            owed: Some(now),
+            missed: vec![now],
+        };
+        assert_eq!(fleet.jobs_began(1), overdue());
+        assert_eq!(fleet.give_up().collect::<Vec<_>>(), [(0, overdue())]);
+        assert_eq!(fleet.give_up().count(), 0);
     }
 
     #[test]
@@ -161,10 +210,7 @@ mod tests {
 
     #[test]
     fn an_unknown_agent_is_no_agent() {
-        assert_eq!(
-            fleet().due(7, Instant::now(), false),
-            Decision::Postpone(Postponement::Missed)
-        );
-        assert_eq!(fleet().done(7, state()), None);
+        assert_eq!(fleet().due(7, Instant::now(), false), Decision::LeaveOut);
+        assert_eq!(fleet().done(7, state()), (Overdue::default(), None));
     }
 }

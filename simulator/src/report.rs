@@ -129,7 +129,7 @@ pub struct MethodFigures {
     pub service_p50_ms: f64,
     /// 99th percentile from the sending on.
     pub service_p99_ms: f64,
-    /// Requests a second over the whole run.
+    /// Requests a second over the whole run, those left out that ended after it.
     pub per_s: f64,
     /// All latencies: HdrHistogram V2, microseconds, base64.
     pub histogram: String,
@@ -214,7 +214,10 @@ impl RunReport {
             },
             check_ins: stats.check_ins().into(),
             methods: methods
-                .map(|(method, stats)| (method.as_str(), method_figures(stats, measured)))
+                .map(|(method, figures)| {
+                    let in_time = stats.count_in_time(*method);
+                    (method.as_str(), method_figures(figures, in_time, measured))
+                })
                 .collect(),
             errors: stats.errors().clone(),
             jobs: stats.jobs().into(),
@@ -231,7 +234,7 @@ impl RunReport {
 }
 
 #[allow(clippy::cast_precision_loss)]
-fn method_figures(stats: &MethodStats, measured: Duration) -> MethodFigures {
+fn method_figures(stats: &MethodStats, in_time: u64, measured: Duration) -> MethodFigures {
     let all = stats.all();
     MethodFigures {
         ok: stats.ok(),
@@ -242,7 +245,7 @@ fn method_figures(stats: &MethodStats, measured: Duration) -> MethodFigures {
         max_ms: all.max_ms(),
         service_p50_ms: stats.service().quantile_ms(0.5),
         service_p99_ms: stats.service().quantile_ms(0.99),
-        per_s: stats.count() as f64 / measured.as_secs_f64().max(1e-3),
+        per_s: in_time as f64 / measured.as_secs_f64().max(1e-3),
         histogram: all.encode(),
         histogram_errors: (stats.errors() > 0).then(|| stats.failed().encode()),
     }
@@ -341,7 +344,7 @@ pub(crate) mod tests {
                 method: Method::Hello,
                 started: now,
                 latency,
-                service: latency,
+                service: Some(latency),
                 error,
             };
             stats.apply(exchange, now);

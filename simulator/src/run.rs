@@ -14,7 +14,7 @@ use crate::report::{Circumstances, RunReport};
 use crate::scenario::Scenario;
 use crate::simulated_host::{InvalidSetting, SharedSettings, VirtualClock, VirtualState};
 use crate::stats::{Snapshot, Stats};
-use crate::virtual_agent::Site;
+use crate::virtual_agent::{Ends, Site};
 use oco_agent::server_client::HttpError;
 use oco_protocol::Key;
 use reqwest::Url;
@@ -22,7 +22,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 mod administrator;
 mod collector;
@@ -105,7 +104,7 @@ pub async fn run(
     let scenario = Arc::new(options.scenario);
     let server = RunningServer::start(options.server).await?;
     let (events, receiver) = event::channel();
-    let stop = CancellationToken::new();
+    let ends = Ends::default();
     let connections = Connections::new(server.agent_url(), scenario.connections.source_addresses.0)?;
     let administrator = Administrator::prepare(&scenario, &server).await?;
     let start = Instant::now();
@@ -115,7 +114,7 @@ pub async fn run(
         connections,
         clock,
         events.clone(),
-        stop.clone(),
+        ends.clone(),
     ));
     let installed = installed(&server)?;
     let fleet = Fleet::new(scenario.fleet.size.0, |_| installed.clone());
@@ -135,7 +134,7 @@ pub async fn run(
     );
     let driver = Driver::new(scenario.clone(), fleet, pacer, site.clone(), events);
     let over = driver
-        .drive(start, snapshots, administrator, &mut progress, interrupt, stop)
+        .drive(start, snapshots, administrator, &mut progress, interrupt, &ends)
         .await;
     progress.finish();
     drop(site);

@@ -105,6 +105,8 @@ pub struct Run {
     pub duration: Span,
     /// What ends it before.
     pub until: Until,
+    /// What was due before the end gets this long after it; then it is a failure.
+    pub drain: Span,
 }
 
 impl Default for Run {
@@ -112,6 +114,7 @@ impl Default for Run {
         Self {
             duration: Span::from_secs(120),
             until: Until::Converged,
+            drain: Span::from_secs(10),
         }
     }
 }

@@ -54,6 +54,8 @@ pub struct Stats {
     jobs: JobBook,
     convergences: Convergences,
     timeline: Timeline,
+    /// Requests by method when the run was over.
+    in_time: Option<BTreeMap<Method, u64>>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -120,6 +122,7 @@ impl Stats {
             jobs: JobBook::default(),
             convergences: Convergences::new(scenario),
             timeline: Timeline::new(scenario.run.duration.0),
+            in_time: None,
         }
     }
 
@@ -168,6 +171,13 @@ impl Stats {
                 Postponement::Missed => self.check_ins.missed += 1,
                 Postponement::JobsRunning => self.check_ins.during_jobs += 1,
             },
+            Event::Over => {
+                let counts = self
+                    .methods
+                    .iter()
+                    .map(|(method, stats)| (*method, stats.count()));
+                self.in_time = Some(counts.collect());
+            }
         }
         self.convergences.look(at, self.registered, &self.jobs);
     }
@@ -250,6 +260,14 @@ impl Stats {
         &self.methods
     }
 
+    /// Requests of a method that ended before the run did.
+    pub fn count_in_time(&self, method: Method) -> u64 {
+        match &self.in_time {
+            Some(counts) => counts.get(&method).copied().unwrap_or(0),
+            None => self.methods.get(&method).map_or(0, MethodStats::count),
+        }
+    }
+
     /// Failed requests by kind.
     pub fn errors(&self) -> &BTreeMap<String, u64> {
         &self.errors
@@ -290,7 +308,7 @@ impl Stats {
         method: Method,
         started: Instant,
         latency: Duration,
-        service: Duration,
+        service: Option<Duration>,
         error: Option<ErrorKind>,
     ) {
         self.timeline.exchange(method, latency, error.is_some());
@@ -393,7 +411,7 @@ mod tests {
             method: Method::Hello,
             started,
             latency: Duration::from_millis(10),
-            service: Duration::from_millis(5),
+            service: Some(Duration::from_millis(5)),
             error,
         };
         stats.apply(exchange(stats.start, Some(ErrorKind::AGENT)), stats.start);
@@ -406,6 +424,12 @@ mod tests {
         assert_eq!((hello.ok(), hello.errors()), (1, 1));
         assert!((hello.all().quantile_ms(0.5) - 10.0).abs() < 0.02);
         assert!((hello.service().quantile_ms(0.5) - 5.0).abs() < 0.01);
+        stats.apply(Event::Over, later);
+        stats.apply(exchange(later, None), later);
+        assert_eq!(
+            (stats.count_in_time(Method::Hello), stats.request_count()),
+            (2, 3)
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -119,7 +119,7 @@ mod tests {
                     method: Method::Hello,
                     started: start,
                     latency,
-                    service: latency,
+                    service: Some(latency),
                     error,
                 },
                 start,

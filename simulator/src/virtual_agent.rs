@@ -16,7 +16,7 @@ use oco_protocol::job::Job;
 use oco_protocol::lenient::Id;
 use oco_protocol::rpc::Method;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -31,8 +31,16 @@ pub struct Site {
     connections: Connections,
     clock: VirtualClock,
     events: Sender,
+    ends: Ends,
+}
+
+/// How a run ends.
+#[derive(Debug, Clone, Default)]
+pub struct Ends {
     /// Once cancelled, no further job is started.
-    stop: CancellationToken,
+    pub stop: CancellationToken,
+    /// Once cancelled, what is still going on is given up.
+    pub cut_off: CancellationToken,
 }
 
 /// An agent that has checked in and has jobs to run, or none.
@@ -51,7 +59,7 @@ impl Site {
         connections: Connections,
         clock: VirtualClock,
         events: Sender,
-        stop: CancellationToken,
+        ends: Ends,
     ) -> Self {
         let surroundings = Os::ALL.into_iter().map(|os| {
             let procedures = procedures(&scenario.jobs);
@@ -70,7 +78,7 @@ impl Site {
             connections,
             clock,
             events,
-            stop,
+            ends,
         }
     }
 
@@ -113,8 +121,11 @@ impl Site {
         let watch = Arc::new(Watch::new(index, planned, self.events.outlet()));
         let (agent, check_in) = match self.load(index, &host, &watch) {
             Some(agent) => {
-                let check_in = agent.check_in(false).await;
-                (Some(agent), Some(check_in))
+                let check_in = self.ends.cut_off.run_until_cancelled(agent.check_in(false)).await;
+                if check_in.is_none() {
+                    watch.unfinished();
+                }
+                (Some(agent), check_in)
             }
             None => (None, None),
         };
@@ -176,7 +187,8 @@ impl CheckedIn {
             ordered,
         } = self;
         if let Some(agent) = agent.filter(|_| !jobs.is_empty()) {
-            agent.run_jobs(jobs, ordered, || site.stop.is_cancelled()).await;
+            let jobs = agent.run_jobs(jobs, ordered, || site.ends.stop.is_cancelled());
+            site.ends.cut_off.run_until_cancelled(jobs).await;
         }
         watch.outlet.flush().await;
         drop(watch);
@@ -189,6 +201,8 @@ struct Watch {
     agent: u32,
     planned: Instant,
     outlet: Outlet,
+    /// When the hello was answered.
+    greeted: OnceLock<Instant>,
     /// Which container each job belongs to.
     containers: Mutex<HashMap<Id, Option<Id>>>,
 }
@@ -199,8 +213,19 @@ impl Watch {
             agent,
             planned,
             outlet,
+            greeted: OnceLock::new(),
             containers: Mutex::default(),
         }
+    }
+
+    /// The check-in is given up: whichever request it was at has no answer.
+    fn unfinished(&self) {
+        let (method, since) = match self.greeted.get() {
+            Some(greeted) => (Method::Update, *greeted),
+            None => (Method::Hello, self.planned),
+        };
+        self.outlet
+            .emit(Event::unanswered(method, since, ErrorKind::UNFINISHED));
     }
 
     fn expect(&self, jobs: &[Job]) {
@@ -218,14 +243,18 @@ impl Observer for Watch {
             outcome,
         } = exchange;
         let waited = match method {
-            Method::Hello => started.saturating_duration_since(self.planned),
+            Method::Hello => {
+                // A second hello within a check-in changes nothing.
+                let _ = self.greeted.set(*started + *elapsed);
+                started.saturating_duration_since(self.planned)
+            }
             _ => std::time::Duration::ZERO,
         };
         self.outlet.emit(Event::Exchange {
             method: *method,
             started: *started,
             latency: waited + *elapsed,
-            service: *elapsed,
+            service: Some(*elapsed),
             error: ErrorKind::of(outcome),
         });
     }

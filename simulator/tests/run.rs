@@ -13,7 +13,11 @@ use oco_simulator::run::{External, Options, RunError, ServerChoice, run};
 use oco_simulator::scenario::{InFlight, Scenario, Share, Until};
 use oco_simulator::verdict::Verdict;
 use serde_json::Value;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 /// Thirty machines that are quick about everything.
 const SMALL: &str = r#"
@@ -146,6 +150,82 @@ async fn waiting_for_a_place_counts_as_latency() {
     let hello = &report.methods["oco.agent.hello"];
     assert!(hello.max_ms > 10.0 * hello.service_p50_ms, "{hello:?}");
     assert_eq!(report.agents.lost, 0);
+}
+
+/// Passes connections on to a server until it has passed so many answers back, then only accepts them.
+async fn stalling_after(answers: usize, server: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let answered = Arc::new(AtomicUsize::new(0));
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (server, answered) = (server.clone(), answered.clone());
+            tokio::spawn(async move {
+                let mut upstream = TcpStream::connect(server).await.unwrap();
+                let (mut from_client, mut to_client) = client.split();
+                let (mut from_server, mut to_server) = upstream.split();
+                let back = async {
+                    let mut answer = vec![0; 65_536];
+                    loop {
+                        let length = from_server.read(&mut answer).await.unwrap_or(0);
+                        if answered.fetch_add(1, Ordering::SeqCst) >= answers {
+                            std::future::pending::<()>().await;
+                        }
+                        if length == 0 || to_client.write_all(&answer[..length]).await.is_err() {
+                            break;
+                        }
+                    }
+                };
+                let there = tokio::io::copy(&mut from_client, &mut to_server);
+                let _ = tokio::join!(there, back);
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stops_answering_fails_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = oco_mock_server::Config {
+        database: format!("sqlite:{}", folder.path().join("server.db").display()),
+        ..oco_mock_server::Config::default()
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = oco_mock_server::Server::start(config, listener, std::future::pending())
+        .await
+        .unwrap();
+    let text = "description = \"\"\n[run]\nduration = \"4s\"\ndrain = \"500ms\"\n[fleet]\nsize = 10\n[pacing]\n\
+                ramp = \"500ms\"\ninterval = \"500ms\"\nin_flight = 6\n[thresholds]\nerror_share = 0.2\n[thresholds.p99]\n\
+                \"oco.agent.hello\" = \"1s\"";
+    // Enough for all of them to register, after which nobody is lost.
+    let access = External {
+        url: External::parse_url(&stalling_after(35, address).await).unwrap(),
+        agent_key: server.agent_key.clone(),
+        api_key: None,
+    };
+    let scenario = Scenario::parse("stall", "stall.toml", text).unwrap();
+    let options = options(scenario, ServerChoice::External(access));
+    let report = run(options, Progress::Silent, std::future::pending())
+        .await
+        .unwrap();
+    assert_eq!(report.verdict, Verdict::Fail);
+    assert_eq!(report.agents.registered, 10);
+    // Six that hold a place, four that wait for one, and what every agent owes.
+    assert_eq!(report.errors.get("unfinished"), Some(&20), "{:?}", report.errors);
+    assert!(report.errors["missed"] >= 20, "{:?}", report.errors);
+    assert_eq!(report.check_ins.missed, report.errors["missed"]);
+    assert_eq!(report.check_ins.failed, 20);
+    for threshold in ["error_share", "p99_ms oco.agent.hello"] {
+        let threshold = report.thresholds.iter().find(|t| t.name == threshold).unwrap();
+        assert!(!threshold.ok, "{threshold:?}");
+    }
+    let hello = &report.methods["oco.agent.hello"];
+    assert!(
+        hello.service_p99_ms < 1000.0 && hello.max_ms > 1500.0,
+        "{hello:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,25 +2,25 @@
 
 use super::RunError;
 use crate::admin::AdminError;
-use crate::event::{Event, Sender};
-use crate::fleet::{Decision, Fleet};
+use crate::event::{ErrorKind, Event, Postponement, Sender};
+use crate::fleet::{Decision, Fleet, Overdue};
 use crate::pace::Pacer;
 use crate::progress::Progress;
 use crate::scenario::{Scenario, Until};
 use crate::simulated_host::VirtualState;
 use crate::stats::Snapshot;
-use crate::virtual_agent::Site;
+use crate::virtual_agent::{Ends, Site};
+use oco_protocol::rpc::Method;
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-/// What is still going on at the end gets this long to finish.
-const DRAIN: Duration = Duration::from_secs(10);
+/// What was cut off gets this long to say so.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Reports of workers that may wait for the driver.
 const REPORTS: usize = 1024;
 
@@ -96,7 +96,7 @@ impl Driver {
         administrator: impl Future<Output = Result<(), AdminError>>,
         progress: &mut Progress,
         interrupt: impl Future<Output = ()>,
-        stop: CancellationToken,
+        ends: &Ends,
     ) -> Result<Over, RunError> {
         let end = tokio::time::sleep_until(start + self.scenario.run.duration.0);
         let (mut end, mut interrupt, mut administrator) = (pin!(end), pin!(interrupt), pin!(administrator));
@@ -130,12 +130,13 @@ impl Driver {
             }
             self.fill_places();
             while let Some(worker) = self.workers.try_join_next() {
-                worker.map_err(|_| RunError::Lost("check-in of a virtual agent"))?;
+                worker.map_err(lost)?;
             }
         }
         let duration = start.elapsed();
-        stop.cancel();
-        self.drain().await;
+        ends.stop.cancel();
+        self.events.send(Event::Over).await;
+        self.drain(ends).await?;
         let size = u64::from(self.scenario.fleet.size.0).max(1);
         Ok(Over {
             duration,
@@ -152,7 +153,8 @@ impl Driver {
                 planned,
                 state,
             }),
-            Decision::Postpone(reason) => self.events.send(Event::Postponed { reason }).await,
+            Decision::Wait => {}
+            Decision::LeaveOut => self.postponed(Postponement::JobsRunning).await,
         }
     }
 
@@ -160,7 +162,11 @@ impl Driver {
         match report {
             Report::JobsBegan { agent } => {
                 self.in_flight -= 1;
-                self.fleet.jobs_began(agent);
+                let Overdue { owed, missed } = self.fleet.jobs_began(agent);
+                if owed.is_some() {
+                    self.postponed(Postponement::JobsRunning).await;
+                }
+                self.missed(missed).await;
             }
             Report::Done {
                 agent,
@@ -168,11 +174,31 @@ impl Driver {
                 had_jobs,
             } => {
                 self.in_flight -= u32::from(!had_jobs);
-                if let Some(decision) = self.fleet.done(agent, state) {
-                    self.perform(agent, decision).await;
+                let (Overdue { owed, missed }, next) = self.fleet.done(agent, state);
+                self.missed(missed).await;
+                if let (Some(planned), Some(state)) = (owed, next) {
+                    self.postponed(Postponement::CheckInRunning).await;
+                    self.perform(agent, Decision::Start { state, planned }).await;
                 }
             }
         }
+    }
+
+    async fn postponed(&self, reason: Postponement) {
+        self.events.send(Event::Postponed { reason }).await;
+    }
+
+    /// Check-ins that the server's slowness left no time for are failed ones, which are as late as they are by now.
+    async fn missed(&self, missed: Vec<Instant>) {
+        for planned in missed {
+            self.postponed(Postponement::Missed).await;
+            self.unanswered(planned, ErrorKind::MISSED).await;
+        }
+    }
+
+    async fn unanswered(&self, planned: Instant, error: ErrorKind) {
+        let event = Event::unanswered(Method::Hello, planned, error);
+        self.events.send(event).await;
     }
 
     /// Starts waiting check-ins while there are free places. Waiting counts as latency, so the bound hides nothing.
@@ -186,28 +212,73 @@ impl Driver {
         }
     }
 
-    /// Lets what is going on end, within bounds. Nothing new is started.
-    async fn drain(&mut self) {
-        let deadline = Instant::now() + DRAIN;
-        loop {
-            tokio::select! {
-                worker = self.workers.join_next() => if worker.is_none() { break },
-                Some(report) = self.reports.recv() => {
-                    if let Report::Done { agent, state, .. } = report {
-                        self.fleet.done(agent, state);
-                    }
-                }
-                () = tokio::time::sleep_until(deadline) => {
-                    tracing::warn!(workers = self.workers.len(), "check-ins or jobs that did not end in time are cut off");
-                    self.workers.shutdown().await;
-                    break;
-                }
+    /// Lets what was due before the end come to its end, within bounds. Whatever does not is a failure: a server that
+    /// stalls must not look like one that was never asked.
+    async fn drain(&mut self, ends: &Ends) -> Result<(), RunError> {
+        if !self
+            .finish_until(Instant::now() + self.scenario.run.drain.0)
+            .await?
+        {
+            tracing::warn!(
+                workers = self.workers.len(),
+                waiting = self.waiting.len(),
+                "check-ins or jobs that did not end in time are cut off"
+            );
+            let waiting = std::mem::take(&mut self.waiting);
+            ends.cut_off.cancel();
+            if !self.finish_until(Instant::now() + LAST_WORDS).await? {
+                self.workers.shutdown().await;
+            }
+            for check_in in waiting.into_iter().chain(std::mem::take(&mut self.waiting)) {
+                self.unfinished(check_in.agent, check_in.planned).await;
             }
         }
-        while let Ok(Report::Done { agent, state, .. }) = self.reports.try_recv() {
-            self.fleet.done(agent, state);
+        let overdue: Vec<_> = self.fleet.give_up().collect();
+        for (agent, Overdue { owed, missed }) in overdue {
+            if let Some(planned) = owed {
+                self.unfinished(agent, planned).await;
+            }
+            self.missed(missed).await;
+        }
+        Ok(())
+    }
+
+    /// Goes on without new check-ins until nothing is left to do, which is true, or until the deadline.
+    async fn finish_until(&mut self, deadline: Instant) -> Result<bool, RunError> {
+        loop {
+            self.fill_places();
+            // A worker's last report is there before the worker ends, but not taken yet.
+            while let Ok(report) = self.reports.try_recv() {
+                self.take(report).await;
+                self.fill_places();
+            }
+            if self.workers.is_empty() {
+                return Ok(true);
+            }
+            tokio::select! {
+                worker = self.workers.join_next() => worker.unwrap_or(Ok(())).map_err(lost)?,
+                Some(report) = self.reports.recv() => self.take(report).await,
+                () = tokio::time::sleep_until(deadline) => return Ok(false),
+            }
         }
     }
+
+    async fn unfinished(&self, agent: u32, planned: Instant) {
+        self.unanswered(planned, ErrorKind::UNFINISHED).await;
+        let os = self.scenario.os_of(agent);
+        self.events
+            .send(Event::CheckIn {
+                agent,
+                os,
+                registered: false,
+                ok: false,
+            })
+            .await;
+    }
+}
+
+fn lost(_: JoinError) -> RunError {
+    RunError::Lost("check-in of a virtual agent")
 }
 
 async fn check_in(

@@ -107,10 +107,12 @@ impl Default for MethodStats {
 }
 
 impl MethodStats {
-    /// Adds a request.
-    pub fn record(&mut self, latency: Duration, service: Duration, failed: bool) {
+    /// Adds a request; `service` is none for one that was never sent or had no end.
+    pub fn record(&mut self, latency: Duration, service: Option<Duration>, failed: bool) {
         self.all.record(latency);
-        self.service.record(service);
+        if let Some(service) = service {
+            self.service.record(service);
+        }
         if failed {
             self.errors += 1;
             self.failed.record(latency);
@@ -191,8 +193,8 @@ mod tests {
     #[test]
     fn failed_requests_are_part_of_the_latency() {
         let mut stats = MethodStats::default();
-        stats.record(Duration::from_millis(1), Duration::from_millis(1), false);
-        stats.record(Duration::from_secs(5), Duration::from_secs(5), true);
+        stats.record(Duration::from_millis(1), Some(Duration::from_millis(1)), false);
+        stats.record(Duration::from_secs(5), None, true);
         assert_eq!((stats.ok(), stats.errors(), stats.failed().count()), (1, 1, 1));
         assert!(stats.all().quantile_ms(0.99) > 4990.0);
     }

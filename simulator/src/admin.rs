@@ -1,5 +1,6 @@
 //! The administrator's side of a scenario: packages and deployments on a mock server, through its REST API.
 
+use crate::redact::redacted;
 use crate::scenario::Package;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -227,7 +228,7 @@ impl Admin {
         let url = self.base.join(path).map_err(|error| answer(error.to_string()))?;
         let failed = |source: reqwest::Error| AdminError::Request {
             action: action.to_owned(),
-            url: self.base.clone(),
+            url: redacted(&self.base),
             source: source.without_url(),
         };
         let mut request = self.http.request(method, url).bearer_auth(self.key.expose());

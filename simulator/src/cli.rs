@@ -3,18 +3,22 @@
 use crate::duration::Span;
 use crate::generate::Machine;
 use crate::progress::Progress;
+use crate::redact::redacted;
 use crate::report::text::Summary;
 use crate::report::{ReportError, ReportFile, RunReport, html, json};
 use crate::run::{self, External, Options, RunError, ServerChoice};
 use crate::scenario::{self, FleetSize, Scenario, ScenarioError};
 use crate::simulated_host::recording::{self, ShowError};
 use crate::verdict::Verdict;
-use clap::{Args, Parser, Subcommand};
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
+use clap::{Arg, Args, Parser, Subcommand};
 use oco_agent::host::Os;
 use oco_protocol::Key;
 use reqwest::Url;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 /// Runs a fleet of virtual OCO agents against a server and says pass or fail.
@@ -46,7 +50,7 @@ struct RunArgs {
     #[arg(long, value_name = "N", value_parser = FleetSize::from_argument)]
     agents: Option<FleetSize>,
     /// URL of a running server instead of the embedded one
-    #[arg(long, value_name = "URL", value_parser = External::parse_url, requires = "agent_key")]
+    #[arg(long, value_name = "URL", value_parser = ServerUrl, requires = "agent_key")]
     server: Option<Url>,
     /// Key that computers register with at that server
     #[arg(long, value_name = "KEY", value_parser = key, requires = "server")]
@@ -84,6 +88,9 @@ struct GenerateArgs {
     artefacts: Option<PathBuf>,
 }
 
+/// Exit code for wrong usage, a wrong scenario, no server, no place for the report.
+pub const UNUSABLE: u8 = 2;
+
 /// Wrong usage, a wrong scenario, no server, no place for the report.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
@@ -93,6 +100,9 @@ pub enum CliError {
     /// A report.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// Both reports would be one file.
+    #[error("--report and --json both name {}; name two files", .0.display())]
+    SameFile(PathBuf),
     /// The run.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -109,8 +119,10 @@ pub enum CliError {
 pub struct Outcome {
     /// For standard output.
     pub text: String,
-    /// Exit code: 0 passed, 1 failed.
+    /// Exit code: 0 passed, 1 failed, 2 a report could not be written.
     pub code: u8,
+    /// For standard error: what went wrong after the run.
+    pub problems: Vec<String>,
 }
 
 impl Cli {
@@ -141,6 +153,7 @@ impl GenerateArgs {
         Ok(Outcome {
             text: serde_json::to_string_pretty(&inventory)? + "\n",
             code: 0,
+            problems: Vec::new(),
         })
     }
 }
@@ -154,6 +167,9 @@ impl RunArgs {
         let scenario = self.scenario()?;
         let html_file = ReportFile::prepare(&self.report)?;
         let json_file = ReportFile::prepare(&self.json)?;
+        if html_file.is_same(&json_file) {
+            return Err(CliError::SameFile(self.report));
+        }
         let progress = Progress::new(scenario.run.duration.0);
         let (server, command) = (self.server_choice(), self.again(&scenario));
         let report = run::run(
@@ -167,10 +183,13 @@ impl RunArgs {
             interrupt,
         )
         .await?;
-        // The result for machines comes first: a plot that cannot be drawn must not cost it.
-        json_file.write(json::render(&report)?.as_bytes())?;
-        html_file.write(html::render(&report)?.as_bytes())?;
-        Ok(outcome(&report, [html_file.path(), json_file.path()]))
+        Ok(outcome(
+            &report,
+            &[
+                ("Result", &json_file, json::render(&report)),
+                ("Report", &html_file, html::render(&report)),
+            ],
+        ))
     }
 
     fn scenario(&self) -> Result<Scenario, ScenarioError> {
@@ -210,19 +229,49 @@ impl RunArgs {
             let _ = write!(text, " --duration {duration}");
         }
         if let Some(server) = &self.server {
-            let mut server = server.clone();
-            let _ = server.set_password(None);
-            let _ = write!(text, " --server {} --agent-key KEY", quoted(server.as_str()));
+            let _ = write!(
+                text,
+                " --server {} --agent-key KEY",
+                quoted(redacted(server).as_str())
+            );
+            if self.api_key.is_some() {
+                text.push_str(" --api-key KEY");
+            }
         }
         text
     }
 }
 
-fn outcome(report: &RunReport, files: [&Path; 2]) -> Outcome {
-    let [html, json] = files.map(Path::display);
-    Outcome {
-        text: format!("{}\nReport: {html}\nResult: {json}\n", Summary(report)),
+/// Writes the files. One that cannot be written costs neither the others nor the verdict.
+fn outcome(report: &RunReport, files: &[(&str, &ReportFile, Result<String, ReportError>)]) -> Outcome {
+    let mut outcome = Outcome {
+        text: format!("{}\n", Summary(report)),
         code: u8::from(report.verdict == Verdict::Fail),
+        problems: Vec::new(),
+    };
+    for (name, file, content) in files {
+        let written = match content {
+            Ok(content) => file.write(content.as_bytes()).map_err(|error| describe(&error)),
+            Err(error) => Err(describe(error)),
+        };
+        match written {
+            Ok(()) => {
+                let _ = writeln!(outcome.text, "{name}: {}", file.path().display());
+            }
+            Err(problem) => {
+                outcome.problems.push(problem);
+                outcome.code = UNUSABLE;
+            }
+        }
+    }
+    outcome
+}
+
+/// An error with its causes.
+fn describe(error: &ReportError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
     }
 }
 
@@ -232,7 +281,25 @@ fn scenarios() -> Result<Outcome, CliError> {
         let scenario = scenario?;
         let _ = writeln!(text, "{:<20} {}", scenario.name, scenario.description);
     }
-    Ok(Outcome { text, code: 0 })
+    Ok(Outcome {
+        text,
+        code: 0,
+        problems: Vec::new(),
+    })
+}
+
+/// Reads `--server`. A URL may hold a password, so wrong ones are not repeated in full, as they would be by default.
+#[derive(Clone)]
+struct ServerUrl;
+
+impl TypedValueParser for ServerUrl {
+    type Value = Url;
+
+    fn parse_ref(&self, command: &clap::Command, _: Option<&Arg>, value: &OsStr) -> Result<Url, clap::Error> {
+        External::parse_url(&value.to_string_lossy()).map_err(|error| {
+            clap::Error::raw(ErrorKind::ValueValidation, format!("--server: {error}\n")).with_cmd(command)
+        })
+    }
 }
 
 fn key(text: &str) -> Result<Key, &'static str> {
@@ -309,8 +376,10 @@ mod tests {
         let run = parse(&[
             "my run.toml",
             "--server",
-            "http://u:secret@h",
+            "http://u:secret@h/api?token=secret",
             "--agent-key",
+            "hidden",
+            "--api-key",
             "hidden",
         ])
         .unwrap();
@@ -318,6 +387,9 @@ mod tests {
         let again = run.again(&scenario);
         assert!(again.starts_with("oco-simulator run 'my run.toml' "), "{again}");
         assert!(!again.contains("secret") && !again.contains("hidden"), "{again}");
+        assert!(again.ends_with(" --agent-key KEY --api-key KEY"), "{again}");
+        let error = parse(&["--server", "ftp://u:secret@h", "--agent-key", "k"]).unwrap_err();
+        assert!(!error.to_string().contains("secret"), "{error}");
         assert!(!format!("{run:?}").contains("hidden"));
     }
 
@@ -369,5 +441,41 @@ mod tests {
             .unwrap_err();
         assert!(matches!(error, CliError::Report(_)), "{error}");
         assert!(error.to_string().contains("/no/such/folder/report.html"));
+    }
+
+    #[tokio::test]
+    async fn two_reports_in_one_file_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let [report, json] = ["r", "./r"].map(|name| folder.path().join(name));
+        let run = parse(&[
+            "--report",
+            report.to_str().unwrap(),
+            "--json",
+            json.to_str().unwrap(),
+        ])
+        .unwrap();
+        let error = run.execute(SystemTime::UNIX_EPOCH, std::future::pending()).await;
+        assert!(matches!(error, Err(CliError::SameFile(_))), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_report_that_cannot_be_written_after_the_run_does_not_cost_the_verdict() {
+        let report = crate::report::tests::sample();
+        let folder = tempfile::tempdir().unwrap();
+        let gone = folder.path().join("gone");
+        std::fs::create_dir(&gone).unwrap();
+        let lost = ReportFile::prepare(&gone.join("r.json")).unwrap();
+        let kept = ReportFile::prepare(&folder.path().join("r.html")).unwrap();
+        std::fs::remove_dir(&gone).unwrap();
+        let outcome = outcome(
+            &report,
+            &[
+                ("Result", &lost, Ok(String::new())),
+                ("Report", &kept, Ok("x".into())),
+            ],
+        );
+        assert!(outcome.text.starts_with("FAIL"), "{}", outcome.text);
+        assert_eq!((outcome.code, outcome.problems.len()), (UNUSABLE, 1));
+        assert!(kept.path().exists());
     }
 }

@@ -13,6 +13,7 @@ pub mod generate;
 pub mod pace;
 pub mod process;
 pub mod progress;
+mod redact;
 pub mod report;
 pub mod run;
 pub mod scenario;

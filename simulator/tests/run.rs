@@ -253,7 +253,7 @@ async fn a_server_that_is_not_there_is_named() {
         .unwrap()
         .port();
     let external = External {
-        url: External::parse_url(&format!("http://127.0.0.1:{port}")).unwrap(),
+        url: External::parse_url(&format!("http://user:secret@127.0.0.1:{port}")).unwrap(),
         agent_key: oco_protocol::Key::new("k"),
         api_key: None,
     };
@@ -263,4 +263,5 @@ async fn a_server_that_is_not_there_is_named() {
         .unwrap_err();
     assert!(matches!(error, RunError::Unreachable { .. }));
     assert!(error.to_string().contains(&port.to_string()), "{error}");
+    assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
 }

@@ -1,11 +1,13 @@
 //! The server of a run: one embedded in this process, or one that runs already.
 
 use super::RunError;
+use crate::redact::{redacted, redacted_text};
 use oco_mock_server::{Config, Server, ServerHandle};
 use oco_protocol::Key;
 use oco_protocol::rpc::AGENT_API_PATH;
 use reqwest::Url;
 use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -24,7 +26,7 @@ pub enum ServerChoice {
 }
 
 /// A server that runs already.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct External {
     /// URL of its agent API.
     pub url: Url,
@@ -41,10 +43,18 @@ pub struct External {
 )]
 pub struct InvalidServer(String);
 
+impl fmt::Debug for External {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("External")
+            .field("url", &redacted(&self.url).as_str())
+            .finish_non_exhaustive()
+    }
+}
+
 impl External {
     /// Reads a server's URL; one without a path gets that of the agent API.
     pub fn parse_url(text: &str) -> Result<Url, InvalidServer> {
-        let invalid = || InvalidServer(text.to_owned());
+        let invalid = || InvalidServer(redacted_text(text));
         let mut url: Url = text.parse().map_err(|_| invalid())?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
             return Err(invalid());
@@ -107,11 +117,7 @@ impl RunningServer {
         } else {
             ""
         };
-        let mut url = self.access.url.clone();
-        // A URL may hold a password, which has no place in a report. URLs with a host take both calls.
-        let _ = url.set_password(None);
-        let _ = url.set_username("");
-        format!("{kind}{url}")
+        format!("{kind}{}", redacted(&self.access.url))
     }
 
     /// Stops the embedded server and removes its database.
@@ -178,7 +184,7 @@ async fn start_embedded() -> Result<RunningServer, RunError> {
 /// Any answer will do, a refusal included.
 async fn greet(url: &Url) -> Result<(), RunError> {
     let failed = |source: reqwest::Error| RunError::Unreachable {
-        url: url.clone(),
+        url: redacted(url),
         source: source.without_url(),
     };
     let client = reqwest::Client::builder()

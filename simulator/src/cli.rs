@@ -7,7 +7,7 @@ use crate::redact::redacted;
 use crate::report::text::Summary;
 use crate::report::{ReportError, ReportFile, RunReport, html, json};
 use crate::run::{self, External, Options, RunError, ServerChoice};
-use crate::scenario::{self, FleetSize, Scenario, ScenarioError};
+use crate::scenario::{self, FleetSize, MachineTime, Scenario, ScenarioError};
 use crate::simulated_host::recording::{self, ShowError};
 use crate::verdict::Verdict;
 use clap::builder::TypedValueParser;
@@ -83,6 +83,9 @@ struct GenerateArgs {
     /// Seed of the fleet
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
+    /// What time it is for the machine: updates, logins and more depend on it
+    #[arg(long, value_name = "TIME", default_value = "2026-10-05T08:00:00Z")]
+    now: MachineTime,
     /// Also write what the agent reads for it (files, command outputs, registry, WMI) into this new folder
     #[arg(long, value_name = "DIR")]
     artefacts: Option<PathBuf>,
@@ -136,20 +139,21 @@ impl Cli {
             None => self.run.execute(now, interrupt).await,
             Some(Command::Run(run)) => run.execute(now, interrupt).await,
             Some(Command::Scenarios) => scenarios(),
-            Some(Command::Generate(machine)) => machine.execute(now),
+            Some(Command::Generate(machine)) => machine.execute(),
         }
     }
 }
 
 impl GenerateArgs {
-    fn execute(self, now: SystemTime) -> Result<Outcome, CliError> {
+    fn execute(self) -> Result<Outcome, CliError> {
         let Self {
             os,
             index,
             seed,
+            now,
             artefacts,
         } = self;
-        let inventory = recording::show(Machine { seed, index, os }, now, artefacts.as_deref())?;
+        let inventory = recording::show(Machine { seed, index, os }, now.0, artefacts.as_deref())?;
         Ok(Outcome {
             text: serde_json::to_string_pretty(&inventory)? + "\n",
             code: 0,
@@ -421,8 +425,8 @@ mod tests {
         let Some(Command::Generate(machine)) = cli.command else {
             panic!("not generate")
         };
-        let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_795_329_638);
-        let outcome = machine.execute(now).unwrap();
+        assert_eq!(machine.now, MachineTime::default());
+        let outcome = machine.execute().unwrap();
         let inventory: serde_json::Value = serde_json::from_str(&outcome.text).unwrap();
         assert!(
             inventory["os"].as_str().unwrap().starts_with("Windows"),

@@ -218,10 +218,19 @@ fn jobs(snapshot: &Snapshot) -> String {
 }
 
 fn errors(snapshot: &Snapshot) -> String {
-    match &snapshot.top_error {
-        Some(kind) => format!("{} errors (most: {kind})", count(snapshot.errors)),
-        None => "no errors".to_owned(),
+    let shown: u64 = snapshot.top_errors.iter().map(|(_, number)| number).sum();
+    let mut kinds: Vec<_> = snapshot
+        .top_errors
+        .iter()
+        .map(|(kind, number)| format!("{} {kind}", count(*number)))
+        .collect();
+    if kinds.is_empty() {
+        return "no errors".to_owned();
     }
+    if snapshot.errors > shown {
+        kinds.push(format!("{} others", count(snapshot.errors - shown)));
+    }
+    format!("{} errors ({})", count(snapshot.errors), kinds.join(", "))
 }
 
 fn time_left(snapshot: &Snapshot, limit: Duration) -> String {
@@ -256,8 +265,8 @@ mod tests {
                 p50_ms: 2.5,
                 p99_ms: 31.0,
             }],
-            errors: 3,
-            top_error: Some("timeout".into()),
+            errors: 4,
+            top_errors: vec![("timeout".into(), 2), ("reset".into(), 1)],
             jobs: JobCounts {
                 waiting: 4,
                 succeeded: 6,
@@ -271,7 +280,7 @@ mod tests {
     fn a_line_says_everything_a_watcher_wants_to_know() {
         assert_eq!(
             line(&snapshot(12), Duration::from_secs(110)),
-            "  12 s  640 of 1,000 registered, 82 check-ins/s, hello p50 2.50 ms p99 31.0 ms, 3 errors (most: timeout), \
+            "  12 s  640 of 1,000 registered, 82 check-ins/s, hello p50 2.50 ms p99 31.0 ms, 4 errors (2 timeout, 1 reset, 1 others), \
              jobs: 4 waiting, 6 succeeded, at most 98 s left"
         );
     }

@@ -43,7 +43,7 @@ pub struct Options {
     pub server: ServerChoice,
     /// How to run the same again, for the report. Holds no keys.
     pub command: String,
-    /// What time it is: virtual machines take their time from there.
+    /// What time it is: agents take their time from there.
     pub now: SystemTime,
 }
 
@@ -108,7 +108,7 @@ pub async fn run(
     let connections = Connections::new(server.agent_url(), scenario.connections.source_addresses.0)?;
     let administrator = Administrator::prepare(&scenario, &server).await?;
     let start = Instant::now();
-    let clock = VirtualClock::running(options.now, start);
+    let clock = VirtualClock::running(options.now, start).with_machine_at(scenario.fleet.start.0);
     let site = Arc::new(Site::new(
         scenario.clone(),
         connections,

@@ -17,7 +17,9 @@ use toml::Spanned;
 mod check;
 mod values;
 
-pub use values::{FleetSize, InFlight, Moment, NonEmpty, PackageSize, Percentile, Share, SourceAddresses};
+pub use values::{
+    FleetSize, InFlight, MachineTime, Moment, NonEmpty, PackageSize, Percentile, Share, SourceAddresses,
+};
 
 /// Largest scenario file that is read, bytes.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -137,6 +139,9 @@ pub struct Fleet {
     pub size: FleetSize,
     /// Where every random choice comes from.
     pub seed: u64,
+    /// When the run starts by the machines' own history: uptime, logins, updates, addresses. Fixed, so that the same
+    /// seed makes the same fleet on any day; the protocol has the real time.
+    pub start: MachineTime,
     /// Shares of the operating systems.
     pub os: OsMix,
 }
@@ -146,6 +151,7 @@ impl Default for Fleet {
         Self {
             size: FleetSize(1000),
             seed: 1,
+            start: MachineTime::default(),
             os: OsMix::default(),
         }
     }

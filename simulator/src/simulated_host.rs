@@ -127,8 +127,8 @@ impl SimulatedHost {
 
     fn generated_file(&self, path: &str) -> io::Result<Vec<u8>> {
         match self.os() {
-            Os::Linux => linux::read_file(&self.profile, path, self.now()),
-            Os::MacOs => macos::read_file(&self.profile, path, self.now()),
+            Os::Linux => linux::read_file(&self.profile, path, self.clock.machine_now()),
+            Os::MacOs => macos::read_file(&self.profile, path, self.clock.machine_now()),
             Os::Windows => Err(io::ErrorKind::NotFound.into()),
         }
     }
@@ -136,7 +136,7 @@ impl SimulatedHost {
     fn generated_folder(&self, path: &str) -> io::Result<Vec<String>> {
         match self.os() {
             Os::Linux => linux::list_folder(&self.profile, path),
-            Os::MacOs => macos::list_folder(&self.profile, path, self.now()),
+            Os::MacOs => macos::list_folder(&self.profile, path, self.clock.machine_now()),
             Os::Windows => Err(io::ErrorKind::NotFound.into()),
         }
     }
@@ -156,11 +156,11 @@ impl Host for SimulatedHost {
     }
 
     fn uptime(&self) -> Result<Duration> {
-        Ok(self.profile.uptime(self.now()))
+        Ok(self.profile.uptime(self.clock.machine_now()))
     }
 
     fn interfaces(&self) -> Result<Vec<Interface>> {
-        Ok(self.profile.interfaces(self.now()))
+        Ok(self.profile.interfaces(self.clock.machine_now()))
     }
 
     fn now(&self) -> SystemTime {
@@ -224,14 +224,19 @@ impl Host for SimulatedHost {
 
     fn space(&self, mountpoint: &Path) -> Result<Space> {
         text(mountpoint)
-            .and_then(|mountpoint| self.profile.space(mountpoint, self.now()))
+            .and_then(|mountpoint| self.profile.space(mountpoint, self.clock.machine_now()))
             .map_err(|source| HostError::new("measure the space on", mountpoint.display(), source))
     }
 
     fn run(&self, command: &Command<'_>) -> Result<CommandOutput> {
         let output = match self.os() {
             Os::Linux => Err(io::ErrorKind::NotFound.into()),
-            Os::MacOs => macos::run(&self.profile, command.program, command.args, self.now()),
+            Os::MacOs => macos::run(
+                &self.profile,
+                command.program,
+                command.args,
+                self.clock.machine_now(),
+            ),
             Os::Windows => windows::run(&self.profile, command.program, command.args),
         };
         output.map_err(|source| HostError::new("run", command, source))
@@ -239,7 +244,7 @@ impl Host for SimulatedHost {
 
     fn registry_values(&self, key: &RegistryKey) -> Result<BTreeMap<String, RegistryValue>> {
         self.windows_only()
-            .and_then(|()| windows::registry_values(&self.profile, key, self.now()))
+            .and_then(|()| windows::registry_values(&self.profile, key, self.clock.machine_now()))
             .map_err(|source| HostError::new("read the values of", key, source))
     }
 
@@ -251,7 +256,7 @@ impl Host for SimulatedHost {
 
     fn wmi(&self, namespace: &str, query: &str) -> Result<Vec<WmiRow>> {
         self.windows_only()
-            .and_then(|()| windows::wmi(&self.profile, namespace, query, self.now()))
+            .and_then(|()| windows::wmi(&self.profile, namespace, query, self.clock.machine_now()))
             .map_err(|source| HostError::new("query", format!("{namespace}: {query}"), source))
     }
 

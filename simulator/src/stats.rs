@@ -20,6 +20,8 @@ pub use timeline::{Timeline, Window};
 
 /// Different kinds of errors that are told apart; the rest is counted together.
 const MAX_KINDS: usize = 40;
+/// Kinds that a progress display shows.
+const SHOWN_KINDS: usize = 3;
 /// Name of that rest.
 const OTHER_KINDS: &str = "other";
 
@@ -54,6 +56,7 @@ pub struct Stats {
     jobs: JobBook,
     convergences: Convergences,
     timeline: Timeline,
+    deployments: usize,
     /// Requests by method when the run was over.
     in_time: Option<BTreeMap<Method, u64>>,
 }
@@ -81,8 +84,8 @@ pub struct Snapshot {
     pub methods: Vec<MethodSnapshot>,
     /// Failed requests.
     pub errors: u64,
-    /// The most frequent kind of them.
-    pub top_error: Option<String>,
+    /// The most frequent kinds of them, with their numbers.
+    pub top_errors: Vec<(String, u64)>,
     /// Jobs by state.
     pub jobs: JobCounts,
     /// Whether there is at least one convergence and all are reached.
@@ -122,6 +125,7 @@ impl Stats {
             jobs: JobBook::default(),
             convergences: Convergences::new(scenario),
             timeline: Timeline::new(scenario.run.duration.0),
+            deployments: 0,
             in_time: None,
         }
     }
@@ -161,6 +165,7 @@ impl Stats {
                 computers,
                 at,
             } => {
+                self.deployments += 1;
                 self.jobs.deployed(&container, jobs, computers);
                 self.convergences
                     .deployed(deployment, &container, at.saturating_duration_since(self.start));
@@ -205,7 +210,9 @@ impl Stats {
             p50_ms: stats.all().quantile_ms(0.5),
             p99_ms: stats.all().quantile_ms(0.99),
         });
-        let top_error = self.errors.iter().max_by_key(|(_, count)| **count);
+        let mut top_errors: Vec<_> = self.errors.clone().into_iter().collect();
+        top_errors.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        top_errors.truncate(SHOWN_KINDS);
         Snapshot {
             elapsed: now.saturating_duration_since(self.start),
             agents: self.size,
@@ -214,7 +221,7 @@ impl Stats {
             check_ins_per_s: self.timeline.recent_check_ins_per_s(),
             methods: methods.collect(),
             errors: self.error_count(),
-            top_error: top_error.map(|(kind, _)| kind.clone()),
+            top_errors,
             jobs: self.jobs.counts(),
             converged: self.convergences.all_reached(),
             waiting_for: self
@@ -291,6 +298,11 @@ impl Stats {
     /// Jobs.
     pub fn jobs(&self) -> JobCounts {
         self.jobs.counts()
+    }
+
+    /// Deployments that the administrator has made.
+    pub fn deployments(&self) -> usize {
+        self.deployments
     }
 
     /// Convergences.
@@ -440,5 +452,10 @@ mod tests {
         }
         assert_eq!(stats.errors().len(), MAX_KINDS + 1);
         assert_eq!(stats.error_count(), 500);
+        let top = stats.snapshot(stats.start).top_errors;
+        assert_eq!(
+            (top.len(), &top[0]),
+            (SHOWN_KINDS, &(OTHER_KINDS.to_owned(), 460))
+        );
     }
 }

@@ -54,6 +54,12 @@ pub fn thresholds(scenario: &Scenario, stats: &Stats, agents_lost: u32) -> Vec<T
         at_most("error_share", limits.error_share.0, error_share),
         at_most("agents_lost", limits.agents_lost.into(), Some(agents_lost.into())),
     ];
+    let deployments = scenario.admin.deployments.len();
+    if deployments > 0 {
+        #[allow(clippy::cast_precision_loss)]
+        let missing = deployments.saturating_sub(stats.deployments()) as f64;
+        results.push(at_most("deployments_missing", 0.0, Some(missing)));
+    }
     results.extend(limits.p99().map(|(method, limit)| {
         let measured = stats
             .methods()
@@ -150,6 +156,30 @@ mod tests {
                 .collect();
             assert_eq!(failed, [broken]);
         }
+    }
+
+    #[test]
+    fn a_deployment_that_was_never_made_fails_the_run() {
+        let text = "description = \"\"\n[[admin.package]]\nname = \"p\"\nprocedure = \"p\"\n[[admin.deployment]]\n\
+                    name = \"d\"\npackages = [\"p\"]\nat = \"5m\"";
+        let scenario = Scenario::parse("x", "x", text).unwrap();
+        let start = Instant::now();
+        let mut stats = Stats::new(&scenario, start);
+        let missing = |stats: &Stats| {
+            let results = thresholds(&scenario, stats, 0);
+            let result = results.into_iter().find(|t| t.name == "deployments_missing");
+            result.map(|result| (result.value, result.ok))
+        };
+        assert_eq!(missing(&stats), Some((Some(1.0), false)));
+        let event = Event::Deployed {
+            deployment: 0,
+            container: oco_protocol::lenient::Id::Number(1),
+            jobs: 1,
+            computers: 1,
+            at: start,
+        };
+        stats.apply(event, start);
+        assert_eq!(missing(&stats), Some((Some(0.0), true)));
     }
 
     #[test]

@@ -22,7 +22,7 @@ fn a_description_alone_is_a_scenario() {
 
 #[test]
 fn bad_scenarios_are_refused_with_line_key_and_accepted_values() {
-    let cases: [(&str, &[&str]); 18] = [
+    let cases: [(&str, &[&str]); 19] = [
         ("", &["x.toml", "line 1", "missing field `description`"]),
         (
             "description = \"\"\n[fleet]\nsiez = 3",
@@ -35,6 +35,10 @@ fn bad_scenarios_are_refused_with_line_key_and_accepted_values() {
         (
             "description = \"\"\n[fleet]\nsize = \"many\"",
             &["line 3", "size", "whole number", "1 to 10000000"],
+        ),
+        (
+            "description = \"\"\n[fleet]\nstart = \"1999-12-31T00:00:00Z\"",
+            &["line 3", "start", "2000 to 2099", "2026-10-05T08:00:00Z"],
         ),
         (
             "description = \"\"\n[fleet.os]\nbsd = 1",

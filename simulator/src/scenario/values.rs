@@ -4,6 +4,8 @@ use crate::duration::Span;
 use oco_protocol::rpc::Method;
 use serde::{Deserialize, Deserializer, de};
 use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
 
 /// An integer type with limits: wrong values are refused with the accepted range.
 macro_rules! limited {
@@ -106,6 +108,42 @@ impl<'de> Deserialize<'de> for Share {
             }
         }
         deserializer.deserialize_f64(Visitor)
+    }
+}
+
+/// The moment that the machines' own history has come to when a run starts, such as `2026-10-05T08:00:00Z`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct MachineTime(pub SystemTime);
+
+impl Default for MachineTime {
+    /// 2026-10-05T08:00:00Z.
+    fn default() -> Self {
+        Self(SystemTime::UNIX_EPOCH + Duration::from_secs(1_791_187_200))
+    }
+}
+
+impl FromStr for MachineTime {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let years = 2000..=2099;
+        let time: Option<jiff::Timestamp> = text.parse().ok();
+        time.filter(|time| years.contains(&time.to_zoned(jiff::tz::TimeZone::UTC).year()))
+            .map(|time| Self(time.into()))
+            .ok_or_else(|| {
+                format!(
+                    "{text:?} is no time: expected one of the years 2000 to 2099 such as 2026-10-05T08:00:00Z"
+                )
+            })
+    }
+}
+
+impl TryFrom<String> for MachineTime {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
     }
 }
 

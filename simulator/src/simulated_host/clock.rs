@@ -7,6 +7,8 @@ use tokio::time::Instant;
 #[derive(Debug, Clone, Copy)]
 pub struct VirtualClock {
     base: SystemTime,
+    /// What the machine itself takes for the time of `base`.
+    machine: SystemTime,
     since: Option<Instant>,
 }
 
@@ -15,6 +17,7 @@ impl VirtualClock {
     pub fn running(base: SystemTime, since: Instant) -> Self {
         Self {
             base,
+            machine: base,
             since: Some(since),
         }
     }
@@ -23,8 +26,15 @@ impl VirtualClock {
     pub fn fixed(at: SystemTime) -> Self {
         Self {
             base: at,
+            machine: at,
             since: None,
         }
+    }
+
+    /// The same clock for a machine whose own history (uptime, logins, updates, addresses) has come to `machine` now.
+    #[must_use]
+    pub fn with_machine_at(self, machine: SystemTime) -> Self {
+        Self { machine, ..self }
     }
 
     /// The same clock, wrong by that much: some machines never heard of NTP.
@@ -47,8 +57,17 @@ impl VirtualClock {
 
     /// The time.
     pub fn now(&self) -> SystemTime {
+        self.after(self.base)
+    }
+
+    /// How far the machine's own history has come.
+    pub fn machine_now(&self) -> SystemTime {
+        self.after(self.machine)
+    }
+
+    fn after(&self, base: SystemTime) -> SystemTime {
         let elapsed = self.since.map_or(Duration::ZERO, |since| since.elapsed());
-        self.base.checked_add(elapsed).unwrap_or(self.base)
+        base.checked_add(elapsed).unwrap_or(base)
     }
 }
 
@@ -59,9 +78,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn running_clock_follows_the_runtime_and_keeps_its_skew() {
         let base = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-        let clock = VirtualClock::running(base, Instant::now());
+        let clock = VirtualClock::running(base, Instant::now()).with_machine_at(SystemTime::UNIX_EPOCH);
         tokio::time::advance(Duration::from_secs(60)).await;
         assert_eq!(clock.now(), base + Duration::from_secs(60));
+        assert_eq!(
+            clock.machine_now(),
+            SystemTime::UNIX_EPOCH + Duration::from_secs(60)
+        );
         assert_eq!(
             clock.ahead_by(Duration::from_secs(5)).now(),
             base + Duration::from_secs(65)

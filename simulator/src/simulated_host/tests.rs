@@ -169,6 +169,23 @@ fn generated_files_can_be_replaced_and_removed() {
 }
 
 #[test]
+fn same_machine_is_the_same_whatever_day_it_runs() {
+    let collect = |index, os, now: Duration| {
+        let host = host(os, 5, index);
+        let clock = VirtualClock::fixed(UNIX_EPOCH + now).with_machine_at(UNIX_EPOCH + NOW);
+        let host = SimulatedHost { clock, ..host };
+        assert_eq!(host.now(), UNIX_EPOCH + now);
+        oco_agent::inventory::collect(&host, &oco_agent::inventory::Options::default())
+    };
+    for os in Os::ALL {
+        for index in 0..10 {
+            let later = NOW + Duration::from_secs(200 * 24 * 3600 + 12_345);
+            assert_eq!(collect(index, os, NOW), collect(index, os, later), "{os} {index}");
+        }
+    }
+}
+
+#[test]
 fn random_bytes_never_repeat_within_a_check_in_or_between_two() {
     let draw = |host: &SimulatedHost| {
         let mut bytes = [0; 16];

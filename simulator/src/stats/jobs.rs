@@ -36,7 +36,8 @@ impl JobCounts {
 /// Every job of every agent, by its last step.
 #[derive(Debug, Default)]
 pub struct JobBook {
-    steps: HashMap<(u32, Id), JobStep>,
+    /// The last step of each, and its container: outcomes may come when the agent has long forgotten the order.
+    steps: HashMap<(u32, Id), (JobStep, Option<Id>)>,
     counts: JobCounts,
     ordered: u64,
     deployments: HashMap<Id, Progress>,
@@ -54,7 +55,8 @@ struct Progress {
 impl JobBook {
     /// Takes in a step of a job.
     pub fn step(&mut self, agent: u32, job: Id, container: Option<&Id>, step: JobStep) {
-        let before = self.steps.get(&(agent, job.clone())).copied();
+        let before = self.steps.get(&(agent, job.clone())).cloned();
+        let (before, known) = before.map_or((None, None), |(step, container)| (Some(step), container));
         if matches!(before, Some(JobStep::Ended { .. })) {
             self.counts.repeated += 1;
             return;
@@ -63,9 +65,10 @@ impl JobBook {
             *self.count_of(before) -= 1;
         }
         *self.count_of(step) += 1;
-        self.steps.insert((agent, job), step);
+        let container = container.cloned().or(known);
+        self.steps.insert((agent, job), (step, container.clone()));
         if let (JobStep::Ended { succeeded }, Some(container)) = (step, container) {
-            let progress = self.deployments.entry(container.clone()).or_default();
+            let progress = self.deployments.entry(container).or_default();
             let (ended, succeeded_jobs) = progress.by_agent.entry(agent).or_default();
             *ended += 1;
             *succeeded_jobs += u64::from(succeeded);
@@ -153,6 +156,15 @@ mod tests {
         );
         assert_eq!(book.computers_done(&CONTAINER, false), (2, 2));
         assert_eq!(book.computers_done(&CONTAINER, true), (1, 2));
+    }
+
+    #[test]
+    fn an_outcome_that_is_accepted_at_a_later_check_in_counts_for_its_deployment() {
+        let mut book = JobBook::default();
+        book.deployed(&CONTAINER, 1, 1);
+        book.step(0, Id::Number(1), Some(&CONTAINER), JobStep::Executing);
+        book.step(0, Id::Number(1), None, SUCCESS);
+        assert_eq!(book.computers_done(&CONTAINER, true), (1, 1));
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub(crate) struct Label(pub(crate) &'static str);
 
 /// Label of requests of the agent API whose method is not known.
 pub(crate) const UNKNOWN: Label = Label("unknown");
+/// Label and status, which was not sent, of requests that ended without an answer.
+const ABORTED: Label = Label("aborted");
+const CLIENT_GONE: u16 = 499;
 const OTHER: Label = Label("other");
 
 /// Requests by label and status.
@@ -37,12 +40,25 @@ impl Counters {
     }
 }
 
+/// Counts a request that ends without an answer, when its client has gone away: dropped with the request.
+struct Aborted<'a>(Option<&'a Counters>);
+
+impl Drop for Aborted<'_> {
+    fn drop(&mut self) {
+        if let Some(counters) = self.0 {
+            counters.count(ABORTED, CLIENT_GONE);
+        }
+    }
+}
+
 /// Counts and logs one request.
 pub(crate) async fn layer(State(state): State<Arc<ServerState>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let logged = tracing::enabled!(target: "oco_mock_server::access", tracing::Level::INFO)
         .then(|| (request.method().clone(), request.uri().path().to_owned()));
+    let mut aborted = Aborted(Some(&state.counters));
     let response = next.run(request).await;
+    aborted.0 = None;
     let label = response.extensions().get::<Label>().copied().unwrap_or(OTHER);
     let status = response.status().as_u16();
     state.counters.count(label, status);
@@ -55,4 +71,25 @@ pub(crate) async fn layer(State(state): State<Arc<ServerState>>, request: Reques
         );
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Config, ServerState, router};
+    use axum::body::{Body, Bytes};
+    use axum::http::Request;
+    use futures::FutureExt;
+    use tower::ServiceExt;
+
+    #[tokio::test]
+    async fn a_request_whose_client_goes_away_is_counted() {
+        let state = ServerState::open(Config::default()).await.unwrap();
+        let endless = futures::stream::pending::<Result<Bytes, std::io::Error>>();
+        let request = Request::post(oco_protocol::rpc::AGENT_API_PATH)
+            .header("content-type", "application/json")
+            .body(Body::from_stream(endless))
+            .unwrap();
+        assert!(router(state.clone()).oneshot(request).now_or_never().is_none());
+        assert_eq!(state.counters.snapshot()["aborted"][&499], 1);
+    }
 }

@@ -49,6 +49,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Time to send the body of a request.
     pub body_timeout: Duration,
+    /// Time in which a client must take something of its answer.
+    pub write_timeout: Duration,
     /// Connections served at a time; more wait in the listener's backlog.
     pub connections: usize,
     /// Time for running requests to end after the shutdown signal.
@@ -63,6 +65,7 @@ impl Default for Limits {
             body_memory: 512 << 20,
             header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(120),
+            write_timeout: Duration::from_secs(60),
             connections: 10_000,
             drain_timeout: Duration::from_secs(20),
         }
@@ -111,6 +114,8 @@ pub struct FileConfig {
     pub header_timeout: Option<u64>,
     /// Seconds.
     pub body_timeout: Option<u64>,
+    /// Seconds; see [`Limits::write_timeout`].
+    pub write_timeout: Option<u64>,
     /// See [`Limits::connections`].
     pub max_connections: Option<usize>,
     /// Seconds.
@@ -177,6 +182,7 @@ impl FileConfig {
                 wide(config.max_connections),
                 1..=MAX_CONNECTIONS,
             ),
+            ("write-timeout", config.write_timeout, 1..=MAX_SECONDS),
             ("drain-timeout", config.drain_timeout, 0..=MAX_SECONDS),
         ] {
             if value.is_some_and(|value| !accepted.contains(&value)) {
@@ -204,6 +210,7 @@ impl FileConfig {
                 body_memory: self.body_memory.unwrap_or(defaults.body_memory),
                 header_timeout: seconds(self.header_timeout, defaults.header_timeout),
                 body_timeout: seconds(self.body_timeout, defaults.body_timeout),
+                write_timeout: seconds(self.write_timeout, defaults.write_timeout),
                 connections: self.max_connections.unwrap_or(defaults.connections),
                 drain_timeout: seconds(self.drain_timeout, defaults.drain_timeout),
             },
@@ -227,7 +234,9 @@ fn default_database() -> String {
         || PathBuf::from("oco-mock-server.db"),
         |folder| folder.join("oco-mock-server").join("oco.db"),
     );
-    format!("sqlite:{}", path.display())
+    // The URL has escapes and parameters, the path has none.
+    let path = path.display().to_string().replace('%', "%25").replace('?', "%3F");
+    format!("sqlite:{path}")
 }
 
 fn parse_error(path: &Path, text: &str, line: usize, reason: String) -> FileConfigError {
@@ -289,6 +298,7 @@ mod tests {
             "body-memory",
             "header-timeout",
             "body-timeout",
+            "write-timeout",
             "max-connections",
             "drain-timeout",
         ] {

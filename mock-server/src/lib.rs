@@ -6,6 +6,7 @@
 
 mod access_log;
 mod agent_api;
+mod archives;
 pub mod clock;
 pub mod config;
 mod error;

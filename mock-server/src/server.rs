@@ -10,11 +10,16 @@ use hyper_util::service::TowerToHyperService;
 use oco_protocol::Key;
 use oco_protocol::rpc::AGENT_API_PATH;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio_io_timeout::TimeoutStream;
+
+/// A connection that fails where its client takes nothing for too long.
+type Stream = TokioIo<Pin<Box<TimeoutStream<TcpStream>>>>;
 
 /// Wait after a failed accept, which mostly means that file descriptors have run out.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -82,6 +87,7 @@ impl Server {
 async fn serve<F: Future<Output = ()>>(listener: TcpListener, router: Router, limits: Limits, shutdown: F) {
     let connections = Arc::new(Semaphore::new(limits.connections));
     let graceful = GracefulShutdown::new();
+    let mut tasks = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
         let accept = async {
@@ -97,7 +103,8 @@ async fn serve<F: Future<Output = ()>>(listener: TcpListener, router: Router, li
         match accepted {
             Ok((stream, _)) => {
                 let connection = graceful.watch(connection(stream, router.clone(), limits));
-                tokio::spawn(async move {
+                while tasks.try_join_next().is_some() {}
+                tasks.spawn(async move {
                     if let Err(error) = connection.await {
                         tracing::debug!(error = %error, "connection ended");
                     }
@@ -117,18 +124,21 @@ async fn serve<F: Future<Output = ()>>(listener: TcpListener, router: Router, li
     {
         tracing::warn!("some requests did not end in time and were cut off");
     }
+    tasks.shutdown().await;
 }
 
 fn connection(
     stream: TcpStream,
     router: Router,
     limits: Limits,
-) -> hyper::server::conn::http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>> {
+) -> hyper::server::conn::http1::Connection<Stream, TowerToHyperService<Router>> {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(error = %error, "cannot set TCP_NODELAY");
     }
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits.write_timeout));
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router))
 }

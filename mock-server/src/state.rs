@@ -1,6 +1,7 @@
 //! What all requests share: the store, the settings, the clock.
 
 use crate::access_log::Counters;
+use crate::archives::Archives;
 use crate::clock::{Clock, Random, RandomError};
 use crate::config::{Config, Limits};
 use crate::keys;
@@ -9,10 +10,11 @@ use crate::store::{OpenError, Store, StoreError, events::EventRule, passwords::S
 use bytes::Bytes;
 use oco_protocol::{Key, Timestamp};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
+const LAST_ANSWER: &str = "last-answer";
 const DEFAULT_UPDATE_INTERVAL: Duration = Duration::from_secs(2 * 3600);
 
 /// A server that cannot start.
@@ -66,10 +68,12 @@ pub struct ServerState {
     pub(crate) counters: Counters,
     clock: Arc<dyn Clock>,
     settings: RwLock<Settings>,
+    /// Held from reading the settings until their change is stored.
+    settings_change: Mutex<()>,
     rules: RwLock<Arc<Rules>>,
     last_answer: AtomicU64,
     bodies: Arc<Semaphore>,
-    last_archive: Mutex<Option<(i64, Bytes)>>,
+    archives: Archives,
 }
 
 impl ServerState {
@@ -80,7 +84,7 @@ impl ServerState {
         let api_key = key(&store, "api-key", config.api_key, &*config.random).await?;
         let settings = settings(&store, config.update_interval, config.self_registration).await?;
         save(&store, &agent_key, &api_key, settings).await?;
-        let last_answer = AtomicU64::new(store.last_seen().await?.as_micros());
+        let last_answer = AtomicU64::new(last_answer(&store).await?);
         let rules = load_rules(&store).await?;
         Ok(Arc::new(Self {
             store,
@@ -91,15 +95,27 @@ impl ServerState {
             counters: Counters::default(),
             clock: config.clock,
             settings: RwLock::new(settings),
+            settings_change: Mutex::default(),
             rules: RwLock::new(Arc::new(rules)),
             last_answer,
             bodies: Arc::new(Semaphore::new(config.limits.body_memory)),
-            last_archive: Mutex::new(None),
+            archives: Archives::default(),
         }))
     }
 
     /// Finishes queued writes and closes the database.
     pub async fn close(&self) {
+        let last_answer = self.last_answer.load(Ordering::Relaxed).to_string();
+        if let Err(error) = self
+            .store
+            .write(SaveSettings(vec![(LAST_ANSWER, last_answer)]))
+            .await
+        {
+            tracing::warn!(
+                error = crate::error::chain(&error),
+                "the time of the last answer is not stored"
+            );
+        }
         self.store.close().await;
     }
 
@@ -131,11 +147,17 @@ impl ServerState {
         *self.settings.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the settings for good.
-    pub(crate) async fn change_settings(&self, settings: Settings) -> Result<(), StoreError> {
+    /// Changes the settings for good, one change after the other.
+    pub(crate) async fn change_settings(
+        &self,
+        change: impl FnOnce(&mut Settings),
+    ) -> Result<Settings, StoreError> {
+        let _turn = self.settings_change.lock().await;
+        let mut settings = self.settings();
+        change(&mut settings);
         save(&self.store, &self.agent_key, &self.api_key, settings).await?;
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
-        Ok(())
+        Ok(settings)
     }
 
     /// The rules as they are now.
@@ -150,20 +172,26 @@ impl ServerState {
         Ok(())
     }
 
-    /// The archive of a package. The last one is kept: a fleet mostly fetches the same.
+    /// The archive of a package.
     pub(crate) async fn archive(&self, package: i64) -> Result<Option<Bytes>, StoreError> {
-        if let Some((id, archive)) = &*self.last_archive.lock().unwrap_or_else(PoisonError::into_inner)
-            && *id == package
-        {
-            return Ok(Some(archive.clone()));
+        // None is passed on as an error, so that it is not kept.
+        let archive = self.archives.get(package, || async {
+            self.store.archive(package).await.map_err(Some)?.ok_or(None)
+        });
+        match archive.await {
+            Ok(archive) => Ok(Some(archive)),
+            Err(None) => Ok(None),
+            Err(Some(error)) => Err(error),
         }
-        let archive = self.store.archive(package).await?;
-        if let Some(archive) = &archive {
-            let kept = Some((package, archive.clone()));
-            *self.last_archive.lock().unwrap_or_else(PoisonError::into_inner) = kept;
-        }
-        Ok(archive)
     }
+}
+
+/// What answers must be newer than, µs: the last answer before the end or, where the server was killed, the latest time
+/// stored. Agents that had an answer refuse older ones, even where the clock has been set back meanwhile.
+async fn last_answer(store: &Store) -> Result<u64, StoreError> {
+    let stored = store.setting(LAST_ANSWER).await?;
+    let answered = stored.and_then(|text| text.parse().ok()).unwrap_or(0);
+    Ok(store.latest_time().await?.as_micros().max(answered))
 }
 
 async fn load_rules(store: &Store) -> Result<Rules, StoreError> {
@@ -219,4 +247,53 @@ async fn save(store: &Store, agent_key: &Key, api_key: &Key, settings: Settings)
         ),
     ]);
     store.write(write).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn of_two_changes_of_the_settings_at_a_time_none_is_lost() {
+        let state = ServerState::open(Config::default()).await.unwrap();
+        let interval = Duration::from_secs(77);
+        let (first, second) = tokio::join!(
+            state.change_settings(|settings| settings.update_interval = interval),
+            state.change_settings(|settings| settings.self_registration = false)
+        );
+        assert!(first.is_ok() && second.is_ok());
+        let expected = Settings {
+            update_interval: interval,
+            self_registration: false,
+        };
+        assert_eq!(state.settings(), expected);
+        state.close().await;
+    }
+
+    #[tokio::test]
+    async fn answers_stay_newer_over_a_restart_with_the_clock_set_back() {
+        #[derive(Debug)]
+        struct At(u64);
+        impl Clock for At {
+            fn now(&self) -> std::time::SystemTime {
+                std::time::UNIX_EPOCH + Duration::from_secs(self.0)
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let open = async |seconds| {
+            let config = Config {
+                database: format!("sqlite:{}", folder.path().join("oco.db").display()),
+                clock: Arc::new(At(seconds)),
+                ..Config::default()
+            };
+            ServerState::open(config).await.unwrap()
+        };
+        let state = open(2_000_000_000).await;
+        let last = state.answer_timestamp();
+        state.close().await;
+        drop(state);
+        let state = open(1_000_000_000).await;
+        assert!(state.answer_timestamp() > last);
+        state.close().await;
+    }
 }

@@ -181,8 +181,12 @@ impl Store {
     }
 }
 
+/// Whether the database is no file: by its path or by its `mode`, not by what a file name happens to contain.
 fn is_memory(url: &str) -> bool {
-    url.contains(":memory:") || url.contains("mode=memory")
+    let url = url.strip_prefix("sqlite:").unwrap_or(url);
+    let (path, parameters) = url.split_once('?').unwrap_or((url, ""));
+    path.trim_start_matches("//") == ":memory:"
+        || parameters.split('&').any(|parameter| parameter == "mode=memory")
 }
 
 fn options(url: &str) -> Result<SqliteConnectOptions, OpenError> {
@@ -283,4 +287,28 @@ pub(crate) fn micros(timestamp: Timestamp) -> i64 {
 pub(crate) fn placeholders(rows: usize, columns: usize) -> String {
     let row = format!("({})", vec!["?"; columns].join(", "));
     vec![row; rows].join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_databases_in_memory_count_as_such() {
+        for url in [
+            "sqlite::memory:",
+            "sqlite://:memory:",
+            "sqlite:x?mode=memory",
+            "sqlite:x?a=b&mode=memory",
+        ] {
+            assert!(is_memory(url), "{url}");
+        }
+        for url in [
+            "sqlite:/data/:memory:/oco.db",
+            "sqlite:mode=memory.db",
+            "sqlite:x?mode=rwc",
+        ] {
+            assert!(!is_memory(url), "{url}");
+        }
+    }
 }

@@ -22,7 +22,8 @@ pub(crate) struct Filter {
     limit: Option<i64>,
 }
 
-/// Lists jobs by id, with output, return code and progress.
+/// Lists jobs by id, with output, return code and progress. A page may have fewer jobs than asked for, because of long
+/// outputs; `total` tells whether there are more.
 pub(crate) async fn list(
     State(state): State<Arc<ServerState>>,
     Query(filter): Query<Filter>,

@@ -44,11 +44,11 @@ pub(crate) async fn change(
     State(state): State<Arc<ServerState>>,
     Body(change): Body<Change>,
 ) -> Result<Json<SettingsView>, ApiError> {
-    let mut settings = state.settings();
-    settings.update_interval = change
-        .update_interval
-        .map_or(settings.update_interval, Duration::from_secs);
-    settings.self_registration = change.self_registration.unwrap_or(settings.self_registration);
-    state.change_settings(settings).await?;
-    Ok(Json(settings.into()))
+    let apply = |settings: &mut Settings| {
+        settings.update_interval = change
+            .update_interval
+            .map_or(settings.update_interval, Duration::from_secs);
+        settings.self_registration = change.self_registration.unwrap_or(settings.self_registration);
+    };
+    Ok(Json(state.change_settings(apply).await?.into()))
 }

@@ -132,12 +132,16 @@ impl Store {
         Ok(())
     }
 
-    /// The time of the latest check-in of all computers.
-    pub(crate) async fn last_seen(&self) -> Result<Timestamp, StoreError> {
-        let micros: Option<i64> = sqlx::query_scalar("SELECT MAX(seen_at) FROM check_ins")
-            .fetch_one(&self.readers)
-            .await
-            .map_err(StoreError::during("read the latest check-in"))?;
+    /// The latest time at which anything was stored for a computer.
+    pub(crate) async fn latest_time(&self) -> Result<Timestamp, StoreError> {
+        let micros: Option<i64> = sqlx::query_scalar(
+            "SELECT MAX(at) FROM (SELECT MAX(seen_at) AS at FROM check_ins UNION ALL \
+             SELECT MAX(updated_at) FROM inventories UNION ALL SELECT MAX(changed_at) FROM jobs UNION ALL \
+             SELECT MAX(created_at) FROM passwords)",
+        )
+        .fetch_one(&self.readers)
+        .await
+        .map_err(StoreError::during("read the latest time"))?;
         Ok(micros.map_or(Timestamp::ZERO, timestamp))
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Batch, Computer, Store, StoreError, Write, micros, timestamp};
 use crate::jobs::{JobState, SEQUENCE_ABORTED_CODE, state_after};
+use futures::TryStreamExt;
 use oco_protocol::Timestamp;
 use oco_protocol::job::{Job, JobState as Reported};
 use oco_protocol::lenient::Id;
@@ -135,6 +136,9 @@ impl From<OrderedJob> for Job {
     }
 }
 
+/// Output in a page of jobs after which it ends, bytes.
+const MAX_PAGE_OUTPUT: usize = 16 << 20;
+
 /// Jobs that are given out: not ended, and within their container's time window.
 const DUE: &str = "FROM jobs j JOIN job_containers c ON c.id = j.container_id WHERE j.computer_id = ? \
      AND j.state IN (0, 1, 2) AND c.starts_at <= ? AND (c.ends_at IS NULL OR c.ends_at > ?)";
@@ -175,7 +179,7 @@ impl Store {
         Ok(count > 0)
     }
 
-    /// Jobs that match, by id, and how many there are.
+    /// Jobs that match, by id, and how many there are. A page ends early where its jobs' output is very long.
     pub(crate) async fn jobs(&self, filter: &JobFilter) -> Result<(i64, Vec<JobView>), StoreError> {
         const CONDITION: &str = "FROM jobs j JOIN computers c ON c.id = j.computer_id \
              WHERE (? IS NULL OR j.computer_id = ?) AND (? IS NULL OR j.container_id = ?) AND (? IS NULL OR j.state = ?)";
@@ -190,7 +194,7 @@ impl Store {
             .fetch_one(&self.readers)
             .await
             .map_err(StoreError::during("count jobs"))?;
-        let rows: Vec<JobRow> = sqlx::query_as(AssertSqlSafe(format!(
+        let mut rows = sqlx::query_as::<_, JobRow>(AssertSqlSafe(format!(
             "SELECT j.id, j.container_id, j.computer_id, c.hostname, j.package_id, j.run_procedure, j.download, \
              j.state, j.return_code, j.output, j.progress, j.changed_at {CONDITION} ORDER BY j.id LIMIT ? OFFSET ?"
         )))
@@ -202,10 +206,16 @@ impl Store {
         .bind(state)
         .bind(filter.limit)
         .bind(filter.offset)
-        .fetch_all(&self.readers)
-        .await
-        .map_err(StoreError::during("list jobs"))?;
-        Ok((total, rows.into_iter().map(Into::into).collect()))
+        .fetch(&self.readers);
+        let mut jobs: Vec<JobView> = Vec::new();
+        let mut size = 0;
+        while size < MAX_PAGE_OUTPUT
+            && let Some(row) = rows.try_next().await.map_err(StoreError::during("list jobs"))?
+        {
+            size += row.output.len();
+            jobs.push(row.into());
+        }
+        Ok((total, jobs))
     }
 }
 

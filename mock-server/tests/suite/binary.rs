@@ -331,3 +331,12 @@ fn sigterm_ends_it_with_success() {
     );
     assert_eq!(running.child.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+#[cfg(unix)]
+fn the_data_folder_may_have_any_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("100%20?mode=ro");
+    drop(Running::start(&folder, &[]));
+    assert!(folder.join("oco-mock-server/oco.db").exists());
+}

@@ -12,6 +12,32 @@ fn ids(hello: &Value) -> Vec<i64> {
         .collect()
 }
 
+#[tokio::test]
+async fn a_page_of_jobs_ends_where_output_is_very_long_and_long_output_keeps_its_end() {
+    let server = TestServer::start().await;
+    let mut agent = TestAgent::registered(&server, "pc").await;
+    let package = server.package("p", "0").await;
+    deploy(&server, &[package; 20], json!({})).await;
+    let message = format!("{}the end", "x".repeat(1 << 20));
+    for job in agent.hello(&server).await["software-jobs"].as_array().unwrap() {
+        let data = json!({"job-id": job["id"], "state": 3, "return-code": 0, "message": message});
+        agent.ask(&server, "update_job_state", data).await;
+    }
+    let page = server.get("/jobs").await;
+    let jobs = page["jobs"].as_array().unwrap();
+    assert_eq!((page["total"].as_i64(), jobs.len()), (Some(20), 16));
+    let output = jobs[0]["output"].as_str().unwrap();
+    assert_eq!(output.len(), 1 << 20);
+    assert!(output.ends_with("the end"));
+    assert_eq!(
+        server.get("/jobs?offset=16").await["jobs"]
+            .as_array()
+            .unwrap()
+            .len(),
+        4
+    );
+}
+
 async fn deploy(server: &TestServer, packages: &[i64], change: Value) -> i64 {
     let mut deployment = json!({"name": "d", "packages": packages, "computers": "all"});
     for (key, value) in change.as_object().unwrap() {

@@ -1,10 +1,12 @@
 //! What a client may cost.
 
 use crate::support::{TestAgent, TestServer, receive, send};
-use serde_json::json;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_refused() {
@@ -93,6 +95,71 @@ async fn a_request_that_has_begun_is_answered_before_the_end() {
     begun.write_all(b"{}").await.unwrap();
     assert_eq!(receive(&mut begun).await.status, 400);
     stopping.await.unwrap();
+}
+
+/// Registers a computer that may fetch an archive of `size` bytes, and begins to fetch it without reading the answer.
+async fn begin_download(server: &TestServer, size: usize) -> TcpStream {
+    let mut agent = TestAgent::registered(server, "pc").await;
+    let archive = [&b"PK\x03\x04"[..], &vec![7; size - 4]].concat();
+    let content = STANDARD.encode(archive);
+    let package = json!({"name": "p", "version": "1", "files": [{"name": "a.zip", "content": content}]});
+    server.create("/packages", package).await;
+    server
+        .create(
+            "/deployments",
+            json!({"name": "d", "packages": [1], "computers": "all"}),
+        )
+        .await;
+    let mut body = agent.body("download", Value::Null);
+    body["params"].as_object_mut().unwrap().remove("data");
+    body["params"]["package-id"] = 1.into();
+    let body = body.to_string();
+    let signature =
+        oco_protocol::signature::sign(&oco_protocol::Key::new(&*agent.agent_key), body.as_bytes());
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(server.addr).await.unwrap();
+    let request = format!(
+        "GET /api-agent.php HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+         x-oco-agent-signature: {signature}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).await.unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    stream
+}
+
+/// More than the buffers between two sockets hold.
+const LARGE: usize = 12 << 20;
+
+async fn rest_of(mut stream: TcpStream) -> usize {
+    let mut rest = Vec::new();
+    drop(stream.read_to_end(&mut rest).await);
+    rest.len()
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answer_is_cut_off() {
+    let server = TestServer::start_with(|config| {
+        config.limits.write_timeout = Duration::from_millis(200);
+        config.limits.connections = 1;
+    })
+    .await;
+    let stream = begin_download(&server, LARGE).await;
+    // There is one connection, so this is served as soon as the first one is cut off.
+    server.get("/stats").await;
+    assert!(rest_of(stream).await < LARGE);
+}
+
+#[tokio::test]
+async fn what_has_not_ended_in_time_is_cut_off_at_the_end() {
+    let server =
+        TestServer::start_with(|config| config.limits.drain_timeout = Duration::from_millis(100)).await;
+    let stream = begin_download(&server, LARGE).await;
+    server.stop().await;
+    assert!(rest_of(stream).await < LARGE);
 }
 
 #[tokio::test]

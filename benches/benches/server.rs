@@ -1,14 +1,14 @@
 //! A hello through the mock server's handler, durable, beside a bare handler that only parses, verifies and answers: what
 //! the server's own work adds.
 //!
-//! A hello alone waits for its own commit; batches of 64 at a time share one, as those of a fleet do.
+//! Requests are made and signed before the time is taken. A hello alone waits for its own commit; batches of 64 at a time share one, as those of a fleet do.
 
 #![allow(missing_docs, clippy::unwrap_used)] // criterion's macros; a benchmark may end
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Request as HttpRequest, Response as HttpResponse, StatusCode};
 use axum::{Router, routing::any};
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use oco_mock_server::{Config, ServerState, router};
 use oco_protocol::rpc::{
     AGENT_API_PATH, CONTENT_TYPE, HelloAnswer, HelloData, Method, Outcome, Params, Request, Response,
@@ -124,26 +124,37 @@ fn bare() -> (Router, Vec<Computer>) {
 
 fn hellos(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
-    let folder = tempfile::tempdir().unwrap();
+    // Beside the build rather than in /tmp, which may be memory, where commits cost nothing.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let mut group = criterion.benchmark_group("hello");
     let durable = runtime.block_on(registered(folder.path()));
     for (name, (service, computers)) in [("mock server, durable", durable), ("bare handler", bare())] {
         group.throughput(Throughput::Elements(1));
         group.bench_function(format!("{name}, one at a time"), |bencher| {
-            bencher
-                .to_async(&runtime)
-                .iter(|| call(service.clone(), hello(&computers[0].name, &computers[0].key)));
+            bencher.to_async(&runtime).iter_batched(
+                || hello(&computers[0].name, &computers[0].key),
+                |request| call(service.clone(), request),
+                BatchSize::LargeInput,
+            );
         });
         group.throughput(Throughput::Elements(COMPUTERS));
         group.bench_function(format!("{name}, {COMPUTERS} at a time"), |bencher| {
-            bencher.to_async(&runtime).iter(|| {
-                let mut calls = JoinSet::new();
-                for computer in computers.clone() {
-                    let service = service.clone();
-                    calls.spawn(async move { call(service, hello(&computer.name, &computer.key)).await });
-                }
-                calls.join_all()
-            });
+            bencher.to_async(&runtime).iter_batched(
+                || {
+                    computers
+                        .iter()
+                        .map(|computer| hello(&computer.name, &computer.key))
+                        .collect()
+                },
+                |requests: Vec<_>| {
+                    let mut calls = JoinSet::new();
+                    for request in requests {
+                        calls.spawn(call(service.clone(), request));
+                    }
+                    calls.join_all()
+                },
+                BatchSize::LargeInput,
+            );
         });
     }
     group.finish();

@@ -15,6 +15,8 @@ use oco_protocol::policy::UpdateAnswer;
 use oco_protocol::rpc::{HelloAnswer, HelloData, Method};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// What this agent calls itself. Servers speak the signed generation with versions from 1.1.7 on.
 pub const AGENT_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -23,12 +25,17 @@ pub const AGENT_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// their first one at the same time.
 const UPDATE_RETRIES: u32 = 3;
 
+/// Longest time that a hello waits for the battery, whose driver may wait for the hardware.
+const BATTERY_TIME_LIMIT: Duration = Duration::from_secs(2);
+
 /// An agent for one computer and one server.
 pub struct Agent {
     host: Arc<dyn Host>,
     config: Config,
     client: Arc<ServerClient>,
     jobs: JobEngine,
+    /// Held while the battery is asked.
+    battery: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// An agent that cannot even start.
@@ -159,6 +166,7 @@ impl Agent {
             config,
             client,
             jobs,
+            battery: Arc::default(),
         })
     }
 
@@ -210,22 +218,36 @@ impl Agent {
 
     async fn hello_data(&self, force_update: bool) -> HelloData {
         let host = self.host.clone();
-        let parts = blocking(move || {
+        let (battery_sender, battery) = oneshot::channel();
+        // Held until the battery has answered; as long as it does not, it is not asked again.
+        let asking = self.battery.clone().try_lock_owned();
+        let (sender, parts) = oneshot::channel();
+        // Not waited for: a driver that never answers must not keep the hello back.
+        tokio::task::spawn_blocking(move || {
             let log = |field: &'static str| move |error: &HostError| log_missing(field, error);
             let networks = inventory::networks(host.as_ref())
                 .inspect_err(log("networks"))
                 .ok();
             let uptime = inventory::uptime(host.as_ref()).inspect_err(log("uptime")).ok();
-            (networks, uptime)
+            // Nobody listens where the check-in was given up.
+            let _ = sender.send((networks, uptime));
+            if let Ok(_asking) = asking {
+                let _ = battery_sender.send(inventory::battery(host.as_ref()));
+            }
         });
         let (networks, uptime) = parts.await.unwrap_or_default();
+        let battery = tokio::time::timeout(BATTERY_TIME_LIMIT, battery).await;
+        if battery.is_err() {
+            tracing::warn!("the battery does not answer: it is left out of the hello");
+        }
+        let (battery_level, battery_status) = battery.ok().and_then(Result::ok).unwrap_or_default();
         HelloData {
             agent_version: AGENT_VERSION.to_owned(),
             networks,
             services: None,
             uptime,
-            battery_level: None,
-            battery_status: None,
+            battery_level,
+            battery_status,
             force_update,
         }
     }
@@ -234,13 +256,14 @@ impl Agent {
     async fn send_inventory(&self, logins_since: Option<String>) -> Result<(), ExchangeError> {
         let host = self.host.clone();
         let config = self.config.clone();
-        let inventory =
-            blocking(move || inventory::collect(host.as_ref(), &collection(&config, logins_since)))
-                .await
-                .ok_or_else(|| ExchangeError::Malformed {
-                    method: Method::Update,
-                    reason: "the inventory could not be collected".into(),
-                })?;
+        let collect = move || {
+            let options = collection(&config, logins_since);
+            inventory::collect_within(inventory::PART_TIME_LIMIT, &host, &options)
+        };
+        let inventory = blocking(collect).await.ok_or_else(|| ExchangeError::Malformed {
+            method: Method::Update,
+            reason: "the inventory could not be collected".into(),
+        })?;
         let mut attempt = 0;
         loop {
             match self

@@ -2,20 +2,32 @@
 //!
 //! Each system has a module of collectors with the same files: `machine` (names, serial number, model), `release`
 //! (operating system), `boot`, `hardware` (processors, memory), `partitions`, `software`, `users`. They are functions
-//! of `&dyn Host`, so all of them compile and run everywhere. A collector that fails costs its own field only.
+//! of `&dyn Host`, so all of them compile and run everywhere. A collector that fails costs its own field only, and so
+//! does one that hangs. What several systems have in the same form (monitors' EDIDs, printers of CUPS) is in modules
+//! of its own.
 
 use crate::host::{Host, HostError, Os};
 use field::{CollectError, field};
-use oco_protocol::inventory::{Inventory, Network};
+use oco_protocol::inventory::{Inventory, Network, OrFalse};
+use parts::{Part, part, put};
 use std::io;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
 
+mod cups;
+mod edid;
 mod field;
 mod linux;
 mod macos;
 mod networks;
 mod packages;
+mod parts;
+mod pnp_vendors;
 mod windows;
+
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 
 /// What the collectors need to know from the configuration and from the server.
 #[derive(Debug, Clone)]
@@ -53,14 +65,84 @@ pub struct Identity {
     pub hostname: String,
 }
 
-/// Collects everything. What cannot be found out is left out, and the log says why.
+/// Charge of the battery and where the power comes from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Battery {
+    /// Charge, 0 to 1.
+    pub level: f64,
+    /// Whether the machine draws its power from somewhere else.
+    pub plugged: bool,
+}
+
+/// Longest time that one part of the inventory may take in [`collect_within`]; more than one command may.
+pub const PART_TIME_LIMIT: Duration = Duration::from_secs(60);
+
+/// Collects everything, however long that takes. What cannot be found out is left out, and the log says why.
 pub fn collect(host: &dyn Host, options: &Options) -> Inventory {
+    let mut inventory = prepared(options);
+    parts::collect(&all_parts(host.os()), host, options, &mut inventory);
+    inventory
+}
+
+/// Collects everything; what takes longer than `limit` is left out, too.
+pub fn collect_within(limit: Duration, host: &Arc<dyn Host>, options: &Options) -> Inventory {
+    let mut inventory = prepared(options);
+    parts::collect_within(limit, &all_parts(host.os()), host, options, &mut inventory);
+    inventory
+}
+
+/// What is known without asking.
+fn prepared(options: &Options) -> Inventory {
     Inventory {
-        hostname: field("hostname", hostname(host, options.hostname_remove_domain)),
         agent_version: Some(options.agent_version.clone()),
-        uptime: field("uptime", uptime(host)),
-        networks: field("networks", networks(host)),
-        ..(collectors(host.os()).inventory)(host, options)
+        ..Inventory::default()
+    }
+}
+
+fn all_parts(os: Os) -> Vec<&'static Part> {
+    COMMON_PARTS.iter().chain(collectors(os).parts).collect()
+}
+
+/// What is asked in the same way on every system.
+static COMMON_PARTS: &[Part] = &[
+    part("hostname", |host, options| {
+        let hostname = hostname(host, options.hostname_remove_domain);
+        put(hostname, |inventory, name| inventory.hostname = Some(name))
+    }),
+    part("uptime", |host, _| {
+        put(uptime(host), |inventory, uptime| inventory.uptime = Some(uptime))
+    }),
+    part("networks", |host, _| {
+        put(networks(host), |inventory, networks| {
+            inventory.networks = Some(networks);
+        })
+    }),
+    part("battery_level, battery_status", |host, _| {
+        put((collectors(host.os()).battery)(host), |inventory, battery| {
+            if let Some(battery) = battery {
+                (inventory.battery_level, inventory.battery_status) = battery_fields(battery);
+            }
+        })
+    }),
+];
+
+/// Level and status of the battery as both hello and inventory report them; neither where that is not known.
+pub fn battery(host: &dyn Host) -> (Option<OrFalse<f64>>, Option<OrFalse<u8>>) {
+    let battery = field(
+        "battery_level, battery_status",
+        (collectors(host.os()).battery)(host),
+    );
+    battery.flatten().map_or((None, None), battery_fields)
+}
+
+/// 1 means plugged in, 2 on battery.
+fn battery_fields(battery: Option<Battery>) -> (Option<OrFalse<f64>>, Option<OrFalse<u8>>) {
+    match battery {
+        Some(Battery { level, plugged }) => (
+            Some(OrFalse::Value(level)),
+            Some(OrFalse::Value(if plugged { 1 } else { 2 })),
+        ),
+        None => (Some(OrFalse::None), Some(OrFalse::None)),
     }
 }
 
@@ -120,8 +202,10 @@ struct Collectors {
     hostname: fn(&dyn Host) -> Result<String, HostError>,
     /// The hardware's UUID, if it has one.
     uid: fn(&dyn Host) -> field::Result<Option<String>>,
+    /// The battery, or that there is none; nothing where that is not looked for.
+    battery: fn(&dyn Host) -> field::Result<Option<Option<Battery>>>,
     /// All fields that are collected in another way on every system.
-    inventory: fn(&dyn Host, &Options) -> Inventory,
+    parts: &'static [Part],
 }
 
 /// The one place where the systems part.

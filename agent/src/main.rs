@@ -34,7 +34,7 @@ fn run(cli: &Cli) -> Result<()> {
     let host = Arc::new(SystemHost::new(&paths.staging));
     match cli.command {
         Some(Task::Inventory { pretty }) => {
-            print_inventory(host.as_ref(), &paths, cli.config.is_some(), pretty)
+            print_inventory(&(host as Arc<dyn Host>), &paths, cli.config.is_some(), pretty)
         }
         None => check_in(cli, &paths, host),
     }
@@ -49,16 +49,16 @@ fn paths(cli: &Cli) -> Result<Paths> {
     })
 }
 
-fn print_inventory(host: &dyn Host, paths: &Paths, config_named: bool, pretty: bool) -> Result<()> {
+fn print_inventory(host: &Arc<dyn Host>, paths: &Paths, config_named: bool, pretty: bool) -> Result<()> {
     start_log("warn");
-    let config = match config::load(host, &paths.config) {
+    let config = match config::load(host.as_ref(), &paths.config) {
         Ok((config, _)) => config,
         Err(error) if config_named => return Err(error.into()),
         // The inventory needs no server: without an installed configuration the defaults hold.
         Err(_) => Config::from_document(&Document::default(), host.os(), &paths.config)?,
     };
     let options = oco_agent::agent::collection(&config, None);
-    let inventory = inventory::collect(host, &options);
+    let inventory = inventory::collect_within(inventory::PART_TIME_LIMIT, host, &options);
     let json = if pretty {
         serde_json::to_string_pretty(&inventory)
     } else {
@@ -84,13 +84,16 @@ fn check_in(cli: &Cli, paths: &Paths, host: Arc<SystemHost>) -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the asynchronous runtime")?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let stop = CancellationToken::new();
         tokio::select! {
             result = work(cli, agent, host, &stop) => result,
             result = stop_on_signals(&stop) => result,
         }
-    })
+    });
+    // A question to the hardware that never returns must not keep the process.
+    runtime.shutdown_background();
+    result
 }
 
 async fn work(cli: &Cli, agent: Agent, host: Arc<SystemHost>, stop: &CancellationToken) -> Result<()> {

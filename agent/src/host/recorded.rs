@@ -23,11 +23,15 @@ pub use staging::{StagedFile, StagedPackage};
 /// What a procedure does, decided by the test.
 type Script = dyn Fn(&Procedure) -> ScriptedRun + Send + Sync;
 
+/// What happens before a file is read, decided by the test.
+type Obstacle = (PathBuf, Box<dyn Fn() + Send + Sync>);
+
 /// A recorded machine.
 pub struct RecordedHost {
     recording: Recording,
     state: Mutex<State>,
     script: Option<Box<Script>>,
+    obstacle: Option<Obstacle>,
 }
 
 /// What was done to the machine.
@@ -52,6 +56,7 @@ impl RecordedHost {
             recording,
             state: Mutex::default(),
             script: None,
+            obstacle: None,
         }
     }
 
@@ -65,6 +70,19 @@ impl RecordedHost {
     pub fn with_script(self, script: impl Fn(&Procedure) -> ScriptedRun + Send + Sync + 'static) -> Self {
         Self {
             script: Some(Box::new(script)),
+            ..self
+        }
+    }
+
+    /// Calls `obstacle` each time before `path` is read, to wait or to fail there as a broken device would.
+    #[must_use]
+    pub fn with_obstacle(
+        self,
+        path: impl Into<PathBuf>,
+        obstacle: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            obstacle: Some((path.into(), Box::new(obstacle))),
             ..self
         }
     }
@@ -185,6 +203,11 @@ impl Host for RecordedHost {
     }
 
     fn read_file(&self, path: &Path) -> Result<Vec<u8>> {
+        if let Some((obstructed, obstacle)) = &self.obstacle
+            && path == obstructed
+        {
+            obstacle();
+        }
         let key = self.key(path);
         if let Some(changed) = self.state().changed.get(&key) {
             let content = changed.as_ref().map(|(content, _)| content.clone());

@@ -67,7 +67,7 @@ pub(super) fn field<T, E: Error>(name: &'static str, collected: Result<T, E>) ->
 }
 
 /// An error with its causes.
-fn chain(error: &dyn Error) -> String {
+pub(super) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

@@ -1,49 +1,124 @@
-//! Linux: files in `/proc`, `/sys`, `/etc` and `/var`; no command is run.
+//! Linux: files in `/proc`, `/sys`, `/etc` and `/var`. Commands are run only where a package manager keeps its database
+//! to itself (rpm, flatpak), and for screens that the kernel does not know.
 
-use super::field::field;
-use super::{Collectors, Options};
-use crate::host::Host;
-use oco_protocol::inventory::{Inventory, UNKNOWN};
+use super::parts::{Part, part, put};
+use super::{Collectors, cups};
+use oco_protocol::inventory::UNKNOWN;
 
+mod attributes;
+mod battery;
 mod block_devices;
 mod boot;
+mod gpu;
 mod hardware;
-mod logins;
+mod hardware_ids;
+pub(super) mod logins;
 mod machine;
-mod partitions;
-mod release;
-mod software;
+pub(super) mod partitions;
+pub(super) mod release;
+mod screens;
+pub(super) mod software;
+mod usb;
 mod users;
 
 pub(super) const COLLECTORS: Collectors = Collectors {
     hostname: |host| host.hostname(),
     uid: machine::uid,
-    inventory,
+    battery: battery::collect,
+    parts: PARTS,
 };
 
-fn inventory(host: &dyn Host, options: &Options) -> Inventory {
-    let release = field("os", release::read(host));
-    let kernel = field("kernel_version", host.kernel());
-    Inventory {
-        os: release.as_ref().map(|release| release.name.clone()),
-        os_version: release.map(|release| release.version),
-        os_license: Some(UNKNOWN.to_owned()),
-        os_language: Some(UNKNOWN.to_owned()),
-        kernel_version: kernel.as_ref().map(|kernel| kernel.release.clone()),
-        architecture: kernel.map(|kernel| kernel.machine),
-        cpu: field("cpu", hardware::cpu(host)),
-        ram: field("ram", hardware::ram(host)),
-        serial: field("serial", machine::serial(host)),
-        manufacturer: field("manufacturer", machine::manufacturer(host)),
-        model: field("model", machine::model(host)),
-        bios_version: field("bios_version", machine::bios_version(host)),
-        boot_type: Some(boot::boot_type(host)),
-        secure_boot: field("secure_boot", boot::secure_boot(host)),
-        domain: field("domain", machine::domain(host)).flatten(),
-        partitions: field("partitions", partitions::collect(host)),
-        software: field("software", software::collect(host)),
-        logins: field("logins", logins::collect(host, options.logins_since.as_deref())),
-        users: field("users", users::collect(host, &options.local_users)),
-        ..Inventory::default()
-    }
-}
+static PARTS: &[Part] = &[
+    part("os, os_version", |host, _| {
+        put(release::read(host), |inventory, release| {
+            inventory.os = Some(release.name);
+            inventory.os_version = Some(release.version);
+            inventory.os_license = Some(UNKNOWN.to_owned());
+            inventory.os_language = Some(UNKNOWN.to_owned());
+        })
+    }),
+    part("kernel_version, architecture", |host, _| {
+        put(host.kernel(), |inventory, kernel| {
+            inventory.kernel_version = Some(kernel.release);
+            inventory.architecture = Some(kernel.machine);
+        })
+    }),
+    part("cpu", |host, _| {
+        put(hardware::cpu(host), |inventory, cpu| inventory.cpu = Some(cpu))
+    }),
+    part("ram", |host, _| {
+        put(hardware::ram(host), |inventory, ram| inventory.ram = Some(ram))
+    }),
+    part("gpu", |host, _| {
+        put(gpu::collect(host), |inventory, gpu| inventory.gpu = Some(gpu))
+    }),
+    part("serial", |host, _| {
+        put(machine::serial(host), |inventory, serial| {
+            inventory.serial = Some(serial);
+        })
+    }),
+    part("manufacturer", |host, _| {
+        put(machine::manufacturer(host), |inventory, name| {
+            inventory.manufacturer = Some(name);
+        })
+    }),
+    part("model", |host, _| {
+        put(machine::model(host), |inventory, model| {
+            inventory.model = Some(model);
+        })
+    }),
+    part("bios_version", |host, _| {
+        put(machine::bios_version(host), |inventory, version| {
+            inventory.bios_version = Some(version);
+        })
+    }),
+    part("boot_type", |host, _| {
+        put(boot::boot_type(host), |inventory, kind| {
+            inventory.boot_type = Some(kind);
+        })
+    }),
+    part("secure_boot", |host, _| {
+        put(boot::secure_boot(host), |inventory, state| {
+            inventory.secure_boot = Some(state);
+        })
+    }),
+    part("domain", |host, _| {
+        put(machine::domain(host), |inventory, domain| {
+            inventory.domain = domain;
+        })
+    }),
+    part("screens", |host, _| {
+        put(screens::collect(host), |inventory, screens| {
+            inventory.screens = Some(screens);
+        })
+    }),
+    part("printers", |host, _| {
+        put(cups::collect(host), |inventory, printers| {
+            inventory.printers = Some(printers);
+        })
+    }),
+    part("partitions", |host, _| {
+        put(partitions::collect(host), |inventory, partitions| {
+            inventory.partitions = Some(partitions);
+        })
+    }),
+    part("software", |host, _| {
+        put(software::collect(host), |inventory, software| {
+            inventory.software = Some(software);
+        })
+    }),
+    part("logins", |host, options| {
+        let logins = logins::collect(host, options.logins_since.as_deref());
+        put(logins, |inventory, logins| inventory.logins = Some(logins))
+    }),
+    part("users", |host, options| {
+        put(users::collect(host, &options.local_users), |inventory, users| {
+            inventory.users = Some(users);
+        })
+    }),
+    part("devices", |host, _| {
+        put(usb::collect(host), |inventory, devices| {
+            inventory.devices = Some(devices);
+        })
+    }),
+];

@@ -1,9 +1,9 @@
 //! macOS: property lists, and commands that print them.
 
-use super::field::field;
-use super::{Collectors, Options};
-use crate::host::Host;
-use oco_protocol::inventory::{Inventory, UNKNOWN};
+use super::Collectors;
+use super::parts::{Part, part, put};
+use crate::host::HostError;
+use oco_protocol::inventory::UNKNOWN;
 
 mod hardware;
 mod machine;
@@ -16,32 +16,72 @@ mod users;
 pub(super) const COLLECTORS: Collectors = Collectors {
     hostname: machine::hostname,
     uid: machine::uid,
-    inventory,
+    battery: |_| Ok(None),
+    parts: PARTS,
 };
 
-fn inventory(host: &dyn Host, options: &Options) -> Inventory {
-    let kernel = field("kernel_version", host.kernel());
-    let machine = field("serial, manufacturer, model", machine::read(host));
-    Inventory {
-        os: Some("macOS".to_owned()),
-        os_version: field("os_version", release::version(host)),
-        os_license: Some(UNKNOWN.to_owned()),
-        os_language: field("os_language", release::language(host)),
-        kernel_version: kernel.as_ref().map(|kernel| kernel.release.clone()),
-        architecture: kernel.map(|kernel| kernel.machine),
-        cpu: field("cpu", hardware::cpu(host)),
-        ram: field("ram", hardware::ram(host)),
-        serial: machine.as_ref().map(|machine| machine.serial.clone()),
-        manufacturer: machine.as_ref().map(|machine| machine.manufacturer.clone()),
-        model: machine.map(|machine| machine.model),
-        bios_version: field("bios_version", machine::bios_version(host)),
-        // Every Mac that runs a supported macOS; only its recovery system knows how strict its secure boot is.
-        boot_type: Some("UEFI".to_owned()),
-        secure_boot: Some("?".to_owned()),
-        domain: field("domain", machine::domain(host)).flatten(),
-        partitions: field("partitions", partitions::collect(host)),
-        software: field("software", software::collect(host)),
-        users: field("users", users::collect(host, &options.local_users)),
-        ..Inventory::default()
-    }
-}
+static PARTS: &[Part] = &[
+    part("os, os_license, boot_type, secure_boot", |_, _| {
+        put(Ok::<_, HostError>(()), |inventory, ()| {
+            inventory.os = Some("macOS".to_owned());
+            inventory.os_license = Some(UNKNOWN.to_owned());
+            // Every Mac that runs a supported macOS; only its recovery system knows how strict its secure boot is.
+            inventory.boot_type = Some("UEFI".to_owned());
+            inventory.secure_boot = Some("?".to_owned());
+        })
+    }),
+    part("os_version", |host, _| {
+        put(release::version(host), |inventory, version| {
+            inventory.os_version = Some(version);
+        })
+    }),
+    part("os_language", |host, _| {
+        put(release::language(host), |inventory, language| {
+            inventory.os_language = Some(language);
+        })
+    }),
+    part("kernel_version, architecture", |host, _| {
+        put(host.kernel(), |inventory, kernel| {
+            inventory.kernel_version = Some(kernel.release);
+            inventory.architecture = Some(kernel.machine);
+        })
+    }),
+    part("cpu", |host, _| {
+        put(hardware::cpu(host), |inventory, cpu| inventory.cpu = Some(cpu))
+    }),
+    part("ram", |host, _| {
+        put(hardware::ram(host), |inventory, ram| inventory.ram = Some(ram))
+    }),
+    part("serial, manufacturer, model", |host, _| {
+        put(machine::read(host), |inventory, machine| {
+            inventory.serial = Some(machine.serial);
+            inventory.manufacturer = Some(machine.manufacturer);
+            inventory.model = Some(machine.model);
+        })
+    }),
+    part("bios_version", |host, _| {
+        put(machine::bios_version(host), |inventory, version| {
+            inventory.bios_version = Some(version);
+        })
+    }),
+    part("domain", |host, _| {
+        put(machine::domain(host), |inventory, domain| {
+            inventory.domain = domain;
+        })
+    }),
+    part("partitions", |host, _| {
+        put(partitions::collect(host), |inventory, partitions| {
+            inventory.partitions = Some(partitions);
+        })
+    }),
+    part("software", |host, _| {
+        put(software::collect(host), |inventory, software| {
+            inventory.software = Some(software);
+        })
+    }),
+    part("users", |host, options| {
+        put(users::collect(host, &options.local_users), |inventory, users| {
+            inventory.users = Some(users);
+        })
+    }),
+];

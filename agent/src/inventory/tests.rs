@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// `expected.json` of a recorded machine.
 #[derive(Debug, Serialize, Deserialize, PartialEq)]
@@ -38,6 +40,10 @@ fn recorded_machines(os: Os) -> Vec<PathBuf> {
         .collect();
     machines.sort();
     machines
+}
+
+fn recorded_machine(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
 
 fn collected(folder: &Path) -> Expected {
@@ -76,7 +82,7 @@ fn check(os: Os, at_least: usize) {
 
 #[test]
 fn recorded_linux_machines_have_the_expected_inventories() {
-    check(Os::Linux, 3);
+    check(Os::Linux, 6);
 }
 
 #[test]
@@ -87,6 +93,72 @@ fn recorded_macs_have_the_expected_inventories() {
 #[test]
 fn recorded_windows_machines_have_the_expected_inventories() {
     check(Os::Windows, 3);
+}
+
+/// What stands in the way of a file's reader.
+enum Fault {
+    /// It never comes back, until the test is over.
+    Hangs(Mutex<Receiver<()>>),
+    /// The collector has a defect.
+    Panics,
+}
+
+/// The recorded laptop, with one file that cannot be read in an orderly way; and what ends a wait for it.
+fn laptop_with(path: &str, hangs: bool) -> (Arc<dyn Host>, Sender<()>) {
+    let (end, ended) = channel();
+    let fault = if hangs {
+        Fault::Hangs(Mutex::new(ended))
+    } else {
+        Fault::Panics
+    };
+    let host = RecordedHost::load(&recorded_machine("linux/debian-laptop-luks")).unwrap();
+    let host = host.with_obstacle(path, move || match &fault {
+        Fault::Hangs(ended) => drop(ended.lock().unwrap().recv()),
+        Fault::Panics => panic!("a defect"),
+    });
+    (Arc::new(host), end)
+}
+
+#[test]
+fn a_collector_that_hangs_or_panics_costs_only_its_own_field() {
+    let whole = collected(&recorded_machine("linux/debian-laptop-luks")).inventory;
+    for (path, field) in [
+        ("/sys/class/drm/card0-eDP-1/edid", "screens"),
+        ("/proc/self/mountinfo", "partitions"),
+        ("/sys/bus/usb/devices/1-9/idVendor", "devices"),
+    ] {
+        for hangs in [true, false] {
+            let (host, end) = laptop_with(path, hangs);
+            let limit = Duration::from_millis(if hangs { 300 } else { 60_000 });
+            let inventory = collect_within(limit, &host, &options(Os::Linux));
+            let mut expected = whole.clone();
+            expected.as_object_mut().unwrap().remove(field).unwrap();
+            assert_eq!(serde_json::to_value(inventory).unwrap(), expected, "{path}");
+            drop(end);
+        }
+    }
+}
+
+#[test]
+fn nothing_holds_the_machine_after_its_inventory() {
+    let host: Arc<dyn Host> =
+        Arc::new(RecordedHost::load(&recorded_machine("linux/raspberry-pi-4")).unwrap());
+    let inventory = collect_within(PART_TIME_LIMIT, &host, &options(Os::Linux));
+    assert_eq!(inventory, collect(host.as_ref(), &options(Os::Linux)));
+    assert_eq!(Arc::strong_count(&host), 1);
+}
+
+#[test]
+fn a_failing_package_manager_of_the_system_costs_the_list_and_one_of_applications_does_not() {
+    let software = |machine: &str| {
+        let mut recording = Recording::load(&recorded_machine(machine)).unwrap();
+        recording.commands.clear();
+        collect(&RecordedHost::new(recording), &options(Os::Linux)).software
+    };
+    assert_eq!(software("linux/rocky-9-server"), None);
+    let laptop = software("linux/debian-laptop-luks").unwrap();
+    let has = |name: &str| laptop.iter().any(|item| item.name == name);
+    assert!(has("bash") && has("firefox") && !has("org.gimp.GIMP"));
 }
 
 #[test]
@@ -112,7 +184,7 @@ fn every_file_that_is_missing_costs_only_its_own_field() {
 
 #[test]
 fn the_configuration_decides_about_domain_and_uid() {
-    let host = RecordedHost::load(&recorded_machines(Os::Linux)[1]).unwrap();
+    let host = RecordedHost::load(&recorded_machine("linux/debian-sid-vm-without-dmi")).unwrap();
     let options = Options {
         hostname_remove_domain: false,
         machine_uid: Some("my-uid".to_owned()),

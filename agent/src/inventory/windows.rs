@@ -1,9 +1,9 @@
 //! Windows: registry values and rows of WMI queries.
 
-use super::field::field;
-use super::{Collectors, Options};
-use crate::host::Host;
-use oco_protocol::inventory::{Inventory, UNKNOWN};
+use super::Collectors;
+use super::parts::{Part, part, put};
+use crate::host::HostError;
+use oco_protocol::inventory::UNKNOWN;
 
 mod boot;
 mod hardware;
@@ -18,33 +18,79 @@ mod wmi;
 pub(super) const COLLECTORS: Collectors = Collectors {
     hostname: |host| host.hostname(),
     uid: machine::uid,
-    inventory,
+    battery: |_| Ok(None),
+    parts: PARTS,
 };
 
-fn inventory(host: &dyn Host, _options: &Options) -> Inventory {
-    let release = field("os", release::read(host));
-    let bios = field("serial, bios_version", machine::bios(host));
-    let system = field("manufacturer, model, ram, domain", machine::computer_system(host));
-    Inventory {
-        os: release.as_ref().map(|release| release.name.clone()),
-        os_version: release.map(|release| release.version),
-        os_license: field("os_license", release::license(host)),
-        os_language: field("os_language", release::language(host)),
-        kernel_version: Some(UNKNOWN.to_owned()),
-        architecture: field("architecture", hardware::architecture(host)),
-        cpu: field("cpu", hardware::cpu(host)),
-        ram: system.as_ref().and_then(|system| system.ram),
-        gpu: field("gpu", hardware::gpu(host)),
-        serial: bios.as_ref().map(|bios| bios.serial.clone()),
-        manufacturer: system.as_ref().map(|system| system.manufacturer.clone()),
-        model: system.as_ref().map(|system| system.model.clone()),
-        bios_version: bios.map(|bios| bios.version),
-        boot_type: Some(boot::boot_type(host)),
-        secure_boot: field("secure_boot", boot::secure_boot(host)),
-        domain: system.map(|system| system.qualified_name),
-        partitions: field("partitions", partitions::collect(host)),
-        software: field("software", software::collect(host)),
-        users: field("users", users::collect(host)),
-        ..Inventory::default()
-    }
-}
+static PARTS: &[Part] = &[
+    part("kernel_version", |_, _| {
+        put(Ok::<_, HostError>(()), |inventory, ()| {
+            inventory.kernel_version = Some(UNKNOWN.to_owned());
+        })
+    }),
+    part("os, os_version", |host, _| {
+        put(release::read(host), |inventory, release| {
+            inventory.os = Some(release.name);
+            inventory.os_version = Some(release.version);
+        })
+    }),
+    part("os_license", |host, _| {
+        put(release::license(host), |inventory, license| {
+            inventory.os_license = Some(license);
+        })
+    }),
+    part("os_language", |host, _| {
+        put(release::language(host), |inventory, language| {
+            inventory.os_language = Some(language);
+        })
+    }),
+    part("architecture", |host, _| {
+        put(hardware::architecture(host), |inventory, machine| {
+            inventory.architecture = Some(machine);
+        })
+    }),
+    part("cpu", |host, _| {
+        put(hardware::cpu(host), |inventory, cpu| inventory.cpu = Some(cpu))
+    }),
+    part("gpu", |host, _| {
+        put(hardware::gpu(host), |inventory, gpu| inventory.gpu = Some(gpu))
+    }),
+    part("serial, bios_version", |host, _| {
+        put(machine::bios(host), |inventory, bios| {
+            inventory.serial = Some(bios.serial);
+            inventory.bios_version = Some(bios.version);
+        })
+    }),
+    part("manufacturer, model, ram, domain", |host, _| {
+        put(machine::computer_system(host), |inventory, system| {
+            inventory.manufacturer = Some(system.manufacturer);
+            inventory.model = Some(system.model);
+            inventory.ram = system.ram;
+            inventory.domain = Some(system.qualified_name);
+        })
+    }),
+    part("boot_type", |host, _| {
+        let boot_type = Ok::<_, HostError>(boot::boot_type(host));
+        put(boot_type, |inventory, kind| inventory.boot_type = Some(kind))
+    }),
+    part("secure_boot", |host, _| {
+        put(boot::secure_boot(host), |inventory, state| {
+            inventory.secure_boot = Some(state);
+        })
+    }),
+    part("partitions", |host, _| {
+        put(partitions::collect(host), |inventory, partitions| {
+            inventory.partitions = Some(partitions);
+        })
+    }),
+    part("software", |host, _| {
+        put(software::collect(host), |inventory, software| {
+            inventory.software = Some(software);
+        })
+    }),
+    part("users", |host, _| {
+        put(users::collect(host), |inventory, users| {
+            inventory.users = Some(users);
+        })
+    }),
+];

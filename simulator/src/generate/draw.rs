@@ -29,6 +29,8 @@ pub enum Topic {
     Random,
     /// Logins of one day.
     Login,
+    /// Screens, printers, USB devices, the battery's rhythm.
+    Peripherals,
 }
 
 /// A stream of draws.

@@ -2,6 +2,8 @@
 
 mod accounts;
 mod block_devices;
+mod devices;
+mod edid;
 mod wtmp;
 
 use super::hardware::Form;
@@ -25,6 +27,9 @@ pub(crate) fn read_file(profile: &Profile, path: &str, now: SystemTime) -> io::R
     }
     if let Some(name) = path.strip_prefix(block_devices::BLOCK) {
         return block_devices::mapper_file(profile, name);
+    }
+    if let Some(content) = devices::read_file(profile, path, now) {
+        return content;
     }
     if let (Some(property), Some(board)) = (path.strip_prefix(DEVICE_TREE), device_tree(profile)) {
         return match property {
@@ -61,7 +66,10 @@ pub(crate) fn read_file(profile: &Profile, path: &str, now: SystemTime) -> io::R
 pub(crate) fn list_folder(profile: &Profile, path: &str) -> io::Result<Vec<String>> {
     match path {
         "/sys/firmware/efi" if profile.uefi => Ok(vec!["efivars".into(), "fw_platform_size".into()]),
-        _ => block_devices::list_folder(profile, path),
+        _ => match devices::list_folder(profile, path) {
+            Some(names) => Ok(names),
+            None => block_devices::list_folder(profile, path),
+        },
     }
 }
 

@@ -79,7 +79,17 @@ fn linux_inventory(profile: &Profile, dpkg_suffix: Option<&str>, now: SystemTime
         })
     };
     let board = linux::device_tree(profile);
+    let (battery_level, battery_status) = peripherals::battery(profile, now);
     Inventory {
+        gpu: Some(peripherals::gpu(profile)),
+        battery_level: Some(battery_level),
+        battery_status: Some(battery_status),
+        screens: Some(peripherals::screens(profile)),
+        printers: unless(
+            profile.defects.unprivileged && !profile.printers().is_empty(),
+            || peripherals::printers(profile),
+        ),
+        devices: Some(peripherals::devices(profile)),
         os_license: text(UNKNOWN),
         kernel_version: Some(profile.kernel().release),
         cpu: Some(processors(profile)),
@@ -414,5 +424,6 @@ fn flag(on: Option<bool>) -> Option<String> {
     text(if on == Some(true) { "1" } else { "0" })
 }
 
+mod peripherals;
 #[cfg(test)]
 mod tests;

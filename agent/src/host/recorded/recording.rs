@@ -4,6 +4,8 @@
 //! host.json       os, hostname, kernel, uptime_s, now (RFC 3339), interfaces, spaces (mount point -> used, available),
 //!                 unreadable (paths of files that exist but may not be read)
 //! files/          contents of files: files/etc/passwd is /etc/passwd, files/C/x is C:\x
+//! texts.json      contents of files, too: path -> text, for names with a colon, which not every system can have, and for
+//!                 the many small files of /sys
 //! links.json      path of a symbolic link -> its target
 //! commands.json   command line -> {code, stdout} or {code, stdout_file}, a path in the folder; code null: a signal
 //! registry.json   hive (HKLM, HKU) -> view (native, wow32) -> path -> name -> value, such as {"sz": "text"}
@@ -140,6 +142,8 @@ impl Recording {
         if root.is_dir() {
             load_files(&root, "", &mut files)?;
         }
+        let texts: BTreeMap<String, String> = optional_json(&folder.join("texts.json"))?;
+        files.extend(texts.into_iter().map(|(path, text)| (path, text.into_bytes())));
         let entries: BTreeMap<String, CommandEntry> = optional_json(&folder.join("commands.json"))?;
         let commands = entries
             .into_iter()
@@ -157,9 +161,14 @@ impl Recording {
     /// Writes a recording to a folder, which is created. What loading it gives is equal to this.
     pub fn save(&self, folder: &Path) -> Result<(), RecordingError> {
         save_json(&folder.join("host.json"), &self.machine)?;
+        let mut texts = BTreeMap::new();
         for (path, content) in &self.files {
-            write(&folder.join("files").join(path.trim_start_matches('/')), content)?;
+            match std::str::from_utf8(content) {
+                Ok(text) if path.contains(':') => drop(texts.insert(path, text)),
+                _ => write(&folder.join("files").join(path.trim_start_matches('/')), content)?,
+            }
         }
+        save_unless_empty(&folder.join("texts.json"), &texts, texts.is_empty())?;
         let mut entries = BTreeMap::new();
         for (number, (line, command)) in self.commands.iter().enumerate() {
             entries.insert(line, CommandEntry::save(folder, number, command)?);

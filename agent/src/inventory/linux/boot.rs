@@ -7,9 +7,9 @@ use std::path::Path;
 /// State of Secure Boot; the GUID is that of the EFI global variables.
 const SECURE_BOOT: &str = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
 
-pub(super) fn boot_type(host: &dyn Host) -> String {
+pub(super) fn boot_type(host: &dyn Host) -> Result<String> {
     let efi = host.exists(Path::new("/sys/firmware/efi"));
-    if efi { "UEFI" } else { "Legacy" }.to_owned()
+    Ok(if efi { "UEFI" } else { "Legacy" }.to_owned())
 }
 
 /// `1` if Secure Boot is on; firmware without it has no such variable.

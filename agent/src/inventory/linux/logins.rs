@@ -27,7 +27,7 @@ pub(super) fn collect(host: &dyn Host, since: Option<&str>) -> Result<Vec<Login>
 
 /// Where things are in `struct utmp`. Up to the name it is the same everywhere.
 #[derive(Clone, Copy)]
-struct Layout {
+pub(in crate::inventory) struct Layout {
     /// Length of a record, bytes.
     record: usize,
     /// Offset of the seconds, of which the low half is read.
@@ -36,7 +36,7 @@ struct Layout {
 
 impl Layout {
     /// glibc keeps the 32-bit layout on all machines that were 32 bits wide once.
-    fn of(machine: &str) -> Self {
+    pub(in crate::inventory) fn of(machine: &str) -> Self {
         match machine {
             "aarch64" | "aarch64_be" | "loongarch64" => Self {
                 record: 400,
@@ -54,13 +54,13 @@ impl Layout {
 const USER_PROCESS: [u8; 2] = 7_u16.to_le_bytes();
 
 #[derive(Debug, PartialEq, Eq)]
-struct Record {
+pub(in crate::inventory) struct Record {
     line: String,
     user: String,
     time: Timestamp,
 }
 
-fn parse_wtmp(wtmp: &[u8], layout: Layout) -> impl Iterator<Item = Record> {
+pub(in crate::inventory) fn parse_wtmp(wtmp: &[u8], layout: Layout) -> impl Iterator<Item = Record> {
     let records = wtmp
         .chunks_exact(layout.record)
         .filter(|record| record.starts_with(&USER_PROCESS));

@@ -75,14 +75,14 @@ fn partition(host: &dyn Host, devices: &BlockDevices<'_>, mount: &Mount) -> Opti
 
 /// One line of mountinfo.
 #[derive(Debug, PartialEq, Eq)]
-struct Mount {
+pub(in crate::inventory) struct Mount {
     device_number: String,
     mountpoint: String,
     filesystem: String,
     source: String,
 }
 
-fn parse_mountinfo(mountinfo: &str) -> Vec<Mount> {
+pub(in crate::inventory) fn parse_mountinfo(mountinfo: &str) -> Vec<Mount> {
     let mounts = mountinfo.lines().filter_map(|line| {
         let (mount, file_system) = line.split_once(" - ")?;
         // Mount id, parent id, device number, root, mount point.

@@ -6,7 +6,7 @@ use oco_protocol::inventory::UNKNOWN;
 
 /// A distribution.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Release {
+pub(in crate::inventory) struct Release {
     /// `Debian GNU/Linux`.
     pub(super) name: String,
     /// `12`; unknown for rolling distributions.
@@ -21,7 +21,7 @@ pub(super) fn read(host: &dyn Host) -> Result<Release> {
     text.map(|text| parse(&text)).map_err(CollectError::from)
 }
 
-fn parse(os_release: &str) -> Release {
+pub(in crate::inventory) fn parse(os_release: &str) -> Release {
     // What os-release(5) says that a missing name means.
     let mut release = Release {
         name: "Linux".to_owned(),

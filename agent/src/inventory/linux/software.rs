@@ -1,129 +1,49 @@
-//! Installed packages, from dpkg's status file (deb822 paragraphs, see dpkg(1)).
+//! Installed software: what the package managers of the machine have in their databases.
 
 use crate::host::Host;
-use crate::inventory::field::{Result, read_text};
+use crate::inventory::field::{CollectError, Result, field};
 use crate::inventory::packages::tidy;
 use oco_protocol::inventory::Software;
 
+mod apk;
+pub(in crate::inventory) mod dpkg;
+mod flatpak;
+mod pacman;
+mod rpm;
+mod snap;
+
+/// Asks one package manager; none where the machine does not have it.
+type PackageManager = fn(&dyn Host) -> Result<Option<Vec<Software>>>;
+
+/// Package managers that a system is made of. If one of them fails, there is no list at all: one without most of what is
+/// installed would look as if all of that had been removed.
+const OF_THE_SYSTEM: &[PackageManager] = &[dpkg::collect, rpm::collect, pacman::collect, apk::collect];
+
+/// Package managers for applications beside the system; one that fails costs its own part only.
+const OF_APPLICATIONS: &[(&str, PackageManager)] = &[
+    ("software of snap", snap::collect),
+    ("software of flatpak", flatpak::collect),
+];
+
 pub(super) fn collect(host: &dyn Host) -> Result<Vec<Software>> {
-    Ok(tidy(parse_dpkg_status(&read_text(host, "/var/lib/dpkg/status")?)))
+    let mut software = None;
+    for package_manager in OF_THE_SYSTEM {
+        add(&mut software, package_manager(host)?);
+    }
+    for (name, package_manager) in OF_APPLICATIONS {
+        add(&mut software, field(name, package_manager(host)).flatten());
+    }
+    let software = software.ok_or_else(|| {
+        CollectError::malformed(
+            "the installed software",
+            "none of the known package managers has a database here",
+        )
+    })?;
+    Ok(tidy(software))
 }
 
-/// The fields of one paragraph that matter.
-#[derive(Default)]
-struct Paragraph<'a> {
-    package: &'a str,
-    status: &'a str,
-    version: &'a str,
-    description: &'a str,
-}
-
-fn parse_dpkg_status(status: &str) -> Vec<Software> {
-    let mut software = Vec::new();
-    let mut paragraph = Paragraph::default();
-    for line in status.lines() {
-        if line.is_empty() {
-            software.extend(std::mem::take(&mut paragraph).installed());
-        } else if !line.starts_with([' ', '\t']) {
-            paragraph.add(line);
-        }
-    }
-    software.extend(paragraph.installed());
-    software
-}
-
-impl<'a> Paragraph<'a> {
-    fn add(&mut self, line: &'a str) {
-        let Some((key, value)) = line.split_once(':') else {
-            return;
-        };
-        match key {
-            "Package" => self.package = value.trim(),
-            "Status" => self.status = value.trim(),
-            "Version" => self.version = value.trim(),
-            "Description" => self.description = value.trim(),
-            _ => {}
-        }
-    }
-
-    /// The package, unless only its configuration is left or its installation never ended.
-    fn installed(self) -> Option<Software> {
-        // Desired action, error flag, state.
-        let installed = self.status.split_whitespace().nth(2) == Some("installed");
-        (installed && !self.package.is_empty()).then(|| Software {
-            name: self.package.to_owned(),
-            version: self.version.to_owned(),
-            description: self.description.to_owned(),
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn software(name: &str, version: &str, description: &str) -> Software {
-        Software {
-            name: name.to_owned(),
-            version: version.to_owned(),
-            description: description.to_owned(),
-        }
-    }
-
-    #[test]
-    fn only_installed_packages_count() {
-        let status = "\
-Package: bash\nStatus: install ok installed\nVersion: 5.2.15-2+b8\nDescription: GNU Bourne Again SHell\n Bash is\n .\n an sh
-\n\
-Package: gone\nStatus: deinstall ok config-files\nVersion: 1\nDescription: gone\n
-Package: held\nVersion: 1:2\nStatus: hold ok installed\n
-Package: half\nStatus: install reinstreq half-installed\nVersion: 3\n";
-        let expected = [
-            software("bash", "5.2.15-2+b8", "GNU Bourne Again SHell"),
-            software("held", "1:2", ""),
-        ];
-        assert_eq!(parse_dpkg_status(status), expected);
-    }
-
-    #[test]
-    fn a_truncated_file_costs_only_what_is_missing() {
-        let status = "Package: a\nStatus: install ok installed\nVersion: 1\n\nPackage: b\nStatus: install ok installed\nVers";
-        assert_eq!(
-            parse_dpkg_status(status),
-            [software("a", "1", ""), software("b", "", "")]
-        );
-        assert_eq!(parse_dpkg_status("Package: a\nStatus: install o"), []);
-    }
-
-    #[test]
-    fn line_ends_of_another_system_are_understood() {
-        let status =
-            "Package: a\r\nStatus: install ok installed\r\nVersion: 1\r\n\r\nPackage: b\r\nStatus: x";
-        assert_eq!(parse_dpkg_status(status), [software("a", "1", "")]);
-    }
-
-    fn word() -> impl Strategy<Value = String> {
-        "[a-z0-9][a-z0-9+.äß-]{0,12}"
-    }
-
-    proptest! {
-        #[test]
-        fn every_installed_package_is_found_again(packages in proptest::collection::vec((word(), word(), word()), 0..8)) {
-            let packages: Vec<_> = packages.iter().map(|(n, v, d)| software(n, v, d)).collect();
-            let status: String = packages
-                .iter()
-                .map(|p| format!(
-                    "Package: {}\nStatus: install ok installed\nConffiles:\n /etc/x 1\nVersion: {}\nDescription: {}\n more\n\n",
-                    p.name, p.version, p.description
-                ))
-                .collect();
-            prop_assert_eq!(parse_dpkg_status(&status), packages);
-        }
-
-        #[test]
-        fn no_file_panics(status in "((Package|Status|Version): |install ok installed|\n|\\PC)*") {
-            parse_dpkg_status(&status);
-        }
+fn add(software: &mut Option<Vec<Software>>, found: Option<Vec<Software>>) {
+    if let Some(found) = found {
+        software.get_or_insert_default().extend(found);
     }
 }

@@ -190,8 +190,8 @@ impl RunArgs {
         Ok(outcome(
             &report,
             &[
-                ("Result", &json_file, json::render(&report)),
                 ("Report", &html_file, html::render(&report)),
+                ("Result", &json_file, json::render(&report)),
             ],
         ))
     }

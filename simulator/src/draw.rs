@@ -1,5 +1,6 @@
 //! Seeded draws: every random choice of a run comes from (seed, purpose, index), so that the same seed makes the same
-//! plan whatever the server, the clock and the scheduling of tasks do.
+//! plan whatever the server, the clock and the scheduling of tasks do. These are the choices of the run itself; what the
+//! machines are has draws of its own ([`crate::generate::Draw`]), so that neither ever changes the other.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;

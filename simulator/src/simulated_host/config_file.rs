@@ -11,16 +11,15 @@ pub struct SharedSettings {
     settings: Vec<(Box<str>, Box<str>, Box<str>)>,
 }
 
-/// A setting that cannot be shared by a fleet.
+/// A setting that cannot be shared by a fleet. Its value is left out: a URL may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "cannot give every agent the setting `{key} = {value}` in [{section}]: expected section agent or server, a key other \
+    "cannot give every agent this setting `{key}` in [{section}]: expected section agent or server, a key other \
      than agent-key and server-key, given once, and a value on one line without quotes, backslashes and comment signs"
 )]
 pub struct InvalidSetting {
     section: String,
     key: String,
-    value: String,
 }
 
 impl SharedSettings {
@@ -38,7 +37,6 @@ impl SharedSettings {
                 return Err(InvalidSetting {
                     section: section.into(),
                     key: key.into(),
-                    value: value.into(),
                 });
             }
             sorted.push((section.into(), key.into(), value.into()));

@@ -152,6 +152,31 @@ fn a_disk_that_takes_no_keys_stops_the_agent_before_it_registers() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn a_configuration_that_cannot_be_replaced_stops_the_agent_before_it_registers() {
+    let server = ScriptedServer::start(vec![registration()]);
+    let agent = Agent::new(&server.url);
+    // A file that is mounted over itself can be read and written, but no other can take its name.
+    let Some(_mount) = ReadOnly::bind(&agent.config_path()) else {
+        eprintln!("skipped: this needs the right to mount");
+        return;
+    };
+    let before = agent.config();
+    let output = agent.check_in();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("the configuration cannot be written"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(agent.config(), before);
+    assert!(
+        server.requests().is_empty(),
+        "the server must not have been asked"
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn a_full_disk_stops_the_agent_before_it_registers() {
     let server = ScriptedServer::start(vec![registration()]);
     let folder = tempfile::tempdir().unwrap();
@@ -205,22 +230,23 @@ struct ReadOnly(std::path::PathBuf);
 #[cfg(target_os = "linux")]
 impl ReadOnly {
     fn mount(folder: &std::path::Path) -> Option<Self> {
-        let mount = |arguments: &[&str]| {
-            Command::new("mount")
-                .args(arguments)
-                .arg(folder)
-                .status()
-                .is_ok_and(|s| s.success())
-        };
-        let bound = Command::new("mount")
-            .arg("--bind")
-            .arg(folder)
-            .arg(folder)
-            .status()
-            .is_ok_and(|s| s.success());
-        let guard = bound.then(|| Self(folder.to_owned()))?;
-        mount(&["-o", "remount,ro,bind"]).then_some(guard)
+        let guard = Self::bind(folder)?;
+        mount(&["-o", "remount,ro,bind"], &[folder]).then_some(guard)
     }
+
+    /// Binds a file or folder over itself.
+    fn bind(path: &std::path::Path) -> Option<Self> {
+        mount(&["--bind"], &[path, path]).then(|| Self(path.to_owned()))
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn mount(options: &[&str], paths: &[&std::path::Path]) -> bool {
+    Command::new("mount")
+        .args(options)
+        .args(paths)
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 #[cfg(target_os = "linux")]

@@ -1,11 +1,12 @@
 //! What an agent's requests look like, byte for byte.
 
 use crate::support::scripted::{
-    AGENT_KEY, SERVER_KEY, ScriptedServer, hello, raw, registration, response, signed,
+    AGENT_KEY, Answer, Captured, SERVER_KEY, ScriptedServer, hello, raw, registration, response, signed,
 };
 use crate::support::{Agent, REGISTRATION_KEY, stderr};
 use oco_protocol::{Key, signature};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::io::Write;
 
 #[test]
 fn header_names_are_lower_case_and_the_signature_fits_the_exact_body() {
@@ -103,6 +104,89 @@ fn force_asks_for_an_inventory_and_gets_to_send_one() {
         &requests[1].body,
         requests[1].header("x-oco-agent-signature").unwrap()
     ));
+}
+
+#[test]
+fn a_download_is_signed_like_any_request_and_its_progress_is_reported() {
+    let archive = stored_archive(&vec![7; 400 << 10]);
+    let mut ordered = hello(Some(SERVER_KEY), Some(AGENT_KEY));
+    ordered["software-jobs"] = json!([{"id": 1, "container-id": 1, "package-id": 9, "download": true,
+        "procedure": "true", "sequence-mode": 0, "restart": null, "shutdown": null, "exit": null}]);
+    let answer: fn(&Value, &[u8], &Value) -> Vec<u8> =
+        |request, archive, ordered| match request["method"].as_str() {
+            Some("oco.agent.hello") => signed(ordered, SERVER_KEY),
+            Some("oco.agent.download") => {
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                    archive.len()
+                );
+                [head.as_bytes(), archive].concat()
+            }
+            _ => signed(&json!({"job-succeeded": true}), SERVER_KEY),
+        };
+    let steps = (0..200).map(|_| {
+        let (archive, ordered) = (archive.clone(), ordered.clone());
+        Box::new(move |request: &Captured| answer(&request.json(), &archive, &ordered)) as Answer
+    });
+    let server = ScriptedServer::start(steps.collect());
+    let agent = Agent::new(&server.url);
+    agent.set("report-frames = 2");
+    let output = agent.check_in();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let requests = server.requests();
+    for request in &requests[1..] {
+        let signature = request.header("x-oco-agent-signature").unwrap();
+        assert!(signature::verify(&Key::new(AGENT_KEY), &request.body, signature));
+        assert_eq!(
+            request.header("content-type"),
+            Some("application/json"),
+            "{}",
+            request.head
+        );
+    }
+    let download = requests
+        .iter()
+        .find(|request| request.head.starts_with("GET "))
+        .unwrap()
+        .json();
+    assert_eq!(
+        (&download["params"]["package-id"], download["params"].get("data")),
+        (&json!(9), None)
+    );
+    let steps: Vec<_> = requests
+        .iter()
+        .map(Captured::json)
+        .filter(|r| r["method"] == "oco.agent.update_job_state")
+        .collect();
+    let progress = |step: &Value| step["params"]["data"]["download-progress"].as_f64();
+    let states: Vec<_> = steps
+        .iter()
+        .map(|step| step["params"]["data"]["state"].as_i64().unwrap())
+        .collect();
+    assert!(states.is_sorted(), "{states:?}");
+    assert_eq!(progress(&steps[0]), Some(0.0));
+    assert!(
+        steps
+            .iter()
+            .filter_map(progress)
+            .any(|percent| percent > 0.0 && percent < 100.0),
+        "{steps:?}"
+    );
+    let downloading = steps
+        .iter()
+        .rfind(|step| step["params"]["data"]["state"] == 1)
+        .unwrap();
+    assert_eq!(progress(downloading), Some(101.0), "unpacking comes last");
+    assert_eq!(states.last(), Some(&3));
+}
+
+/// A ZIP archive of one file as long as its content.
+fn stored_archive(content: &[u8]) -> Vec<u8> {
+    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    writer.start_file("file", stored).unwrap();
+    writer.write_all(content).unwrap();
+    writer.finish().unwrap().into_inner()
 }
 
 #[test]

@@ -41,9 +41,8 @@ fn a_package_is_downloaded_run_and_reported_with_its_output_and_code() {
 }
 
 #[test]
-fn a_large_package_arrives_whole_with_progress_on_the_way() {
+fn a_large_package_arrives_whole() {
     let (server, agent) = registered();
-    agent.set("report-frames = 8");
     let noise: Vec<u8> = (0..4u32 << 20)
         .map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[2])
         .collect();
@@ -57,8 +56,6 @@ fn a_large_package_arrives_whole_with_progress_on_the_way() {
         jobs[0]["output"].as_str().unwrap().trim(),
         noise.len().to_string()
     );
-    let reports = server.get("stats")["requests"].to_string();
-    assert!(reports.contains("oco.agent.update_job_state"), "{reports}");
 }
 
 #[test]

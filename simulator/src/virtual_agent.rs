@@ -17,6 +17,7 @@ use oco_protocol::lenient::Id;
 use oco_protocol::rpc::Method;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -188,7 +189,9 @@ impl CheckedIn {
         } = self;
         if let Some(agent) = agent.filter(|_| !jobs.is_empty()) {
             let jobs = agent.run_jobs(jobs, ordered, || site.ends.stop.is_cancelled());
-            site.ends.cut_off.run_until_cancelled(jobs).await;
+            if site.ends.cut_off.run_until_cancelled(jobs).await.is_none() {
+                watch.jobs_unfinished(site.scenario.jobs.longest.get_ref().0);
+            }
         }
         watch.outlet.flush().await;
         drop(watch);
@@ -203,6 +206,8 @@ struct Watch {
     outlet: Outlet,
     /// When the hello was answered.
     greeted: OnceLock<Instant>,
+    /// When the last request had its end.
+    last: Mutex<Instant>,
     /// Which container each job belongs to.
     containers: Mutex<HashMap<Id, Option<Id>>>,
 }
@@ -214,7 +219,18 @@ impl Watch {
             planned,
             outlet,
             greeted: OnceLock::new(),
+            last: Mutex::new(Instant::now()),
             containers: Mutex::default(),
+        }
+    }
+
+    /// The jobs are given up. An agent that was silent for longer than its procedures run is waiting for the server.
+    fn jobs_unfinished(&self, longest: Duration) {
+        let since = *self.last.lock().unwrap_or_else(PoisonError::into_inner) + longest;
+        if since < Instant::now() {
+            let method = Method::UpdateJobState;
+            self.outlet
+                .emit(Event::unanswered(method, since, ErrorKind::UNFINISHED));
         }
     }
 
@@ -242,13 +258,14 @@ impl Observer for Watch {
             elapsed,
             outcome,
         } = exchange;
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = *started + *elapsed;
         let waited = match method {
             Method::Hello => {
                 // A second hello within a check-in changes nothing.
                 let _ = self.greeted.set(*started + *elapsed);
                 started.saturating_duration_since(self.planned)
             }
-            _ => std::time::Duration::ZERO,
+            _ => Duration::ZERO,
         };
         self.outlet.emit(Event::Exchange {
             method: *method,

@@ -152,8 +152,9 @@ async fn waiting_for_a_place_counts_as_latency() {
     assert_eq!(report.agents.lost, 0);
 }
 
-/// Passes connections on to a server until it has passed so many answers back, then only accepts them.
-async fn stalling_after(answers: usize, server: String) -> String {
+/// Passes connections on to a server until it has passed so many answers back, then only accepts them. Requests with
+/// `refused` in them are never passed on.
+async fn stalling_after(answers: usize, refused: &'static str, server: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let answered = Arc::new(AtomicUsize::new(0));
@@ -176,7 +177,18 @@ async fn stalling_after(answers: usize, server: String) -> String {
                         }
                     }
                 };
-                let there = tokio::io::copy(&mut from_client, &mut to_server);
+                let there = async {
+                    let mut request = vec![0; 65_536];
+                    loop {
+                        let length = from_client.read(&mut request).await.unwrap_or(0);
+                        if String::from_utf8_lossy(&request[..length]).contains(refused) {
+                            std::future::pending::<()>().await;
+                        }
+                        if length == 0 || to_server.write_all(&request[..length]).await.is_err() {
+                            break;
+                        }
+                    }
+                };
                 let _ = tokio::join!(there, back);
             });
         }
@@ -201,7 +213,7 @@ async fn a_server_that_stops_answering_fails_the_run() {
                 \"oco.agent.hello\" = \"1s\"";
     // Enough for all of them to register, after which nobody is lost.
     let access = External {
-        url: External::parse_url(&stalling_after(35, address).await).unwrap(),
+        url: External::parse_url(&stalling_after(35, "nothing of this", address).await).unwrap(),
         agent_key: server.agent_key.clone(),
         api_key: None,
     };
@@ -226,6 +238,37 @@ async fn a_server_that_stops_answering_fails_the_run() {
         hello.service_p99_ms < 1000.0 && hello.max_ms > 1500.0,
         "{hello:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_that_a_server_never_answers_fail_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = oco_mock_server::Config {
+        database: format!("sqlite:{}", folder.path().join("server.db").display()),
+        ..oco_mock_server::Config::default()
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = oco_mock_server::Server::start(config, listener, std::future::pending())
+        .await
+        .unwrap();
+    let text = SMALL.split("[[convergence]]").next().unwrap().replace(
+        "duration = \"60s\"",
+        "duration = \"5s\"\nuntil = \"duration\"\ndrain = \"500ms\"",
+    );
+    let access = External {
+        url: External::parse_url(&stalling_after(usize::MAX, "update_job_state", address).await).unwrap(),
+        agent_key: server.agent_key.clone(),
+        api_key: Some(server.api_key.clone()),
+    };
+    let scenario = Scenario::parse("stall", "stall.toml", &text).unwrap();
+    let options = options(scenario, ServerChoice::External(access));
+    let report = run(options, Progress::Silent, std::future::pending())
+        .await
+        .unwrap();
+    assert_eq!(report.verdict, Verdict::Fail);
+    assert_eq!(report.errors.get("unfinished"), Some(&30), "{:?}", report.errors);
+    assert_eq!(report.methods["oco.agent.update_job_state"].errors, 30);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -64,6 +64,8 @@ fn set_passwords(agent: &Agent) -> String {
     std::fs::read_to_string(agent.folder().join("set")).unwrap_or_default()
 }
 
+type MakeAnswer = fn() -> Vec<u8>;
+
 fn with_rules(rules: &Value) -> Vec<u8> {
     let mut params = hello(Some(SERVER_KEY), Some(AGENT_KEY));
     params["update-passwords"] = rules.clone();
@@ -147,7 +149,7 @@ fn nothing_is_set_where_the_server_refused_or_its_answer_is_lost() {
     };
     let forged = || signed(&json!([]), "another-key");
     let denied = || signed_with(&json!(false), &json!([]), SERVER_KEY);
-    let answers: [(fn() -> Vec<u8>, bool); 4] =
+    let answers: [(MakeAnswer, bool); 4] =
         [(refused, false), (Vec::new, true), (forged, true), (denied, true)];
     for (answer, revoked) in answers {
         let server = ScriptedServer::start(vec![

@@ -3,20 +3,27 @@
 //! What to do after a hello is decided by [`plan`], a pure function; [`Agent`] performs it.
 
 use crate::config::{self, Config, ConfigError, Paths};
+use crate::events;
 use crate::host::{Host, HostError};
 use crate::inventory;
 use crate::jobs::{JobEngine, JobSettings, JobsSummary, Ticket, with_causes};
 use crate::observer::Observer;
 use crate::pacing;
+use crate::passwords::{self, RotationError};
+use crate::policies;
 use crate::server_client::{ExchangeError, HttpClient, HttpError, Sender, ServerClient};
+use crate::service_checks;
+use oco_protocol::inventory::Service;
 use oco_protocol::job::Job;
 use oco_protocol::lenient::Item;
-use oco_protocol::policy::UpdateAnswer;
-use oco_protocol::rpc::{HelloAnswer, HelloData, Method};
+use oco_protocol::policy::{Policies, UpdateAnswer};
+use oco_protocol::rpc::{EventQuery, EventsData, HelloAnswer, HelloData, Method, PasswordRule};
+use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
 
 /// What this agent calls itself. Servers speak the signed generation with versions from 1.1.7 on.
 pub const AGENT_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -31,11 +38,14 @@ const BATTERY_TIME_LIMIT: Duration = Duration::from_secs(2);
 /// An agent for one computer and one server.
 pub struct Agent {
     host: Arc<dyn Host>,
+    paths: Paths,
     config: Config,
     client: Arc<ServerClient>,
     jobs: JobEngine,
     /// Held while the battery is asked.
     battery: Arc<tokio::sync::Mutex<()>>,
+    /// What has to come to its end once it has begun.
+    unstoppable: TaskTracker,
 }
 
 /// An agent that cannot even start.
@@ -92,6 +102,10 @@ pub struct Plan {
     pub inventory: Option<Option<String>>,
     /// Run these jobs, in this order.
     pub jobs: Vec<Job>,
+    /// Look for these events.
+    pub events: Vec<EventQuery>,
+    /// Rotate these passwords.
+    pub passwords: Vec<PasswordRule>,
     /// Parts of the answer that are not followed, and why; for the log.
     pub ignored: Vec<String>,
 }
@@ -103,25 +117,26 @@ pub fn plan(answer: HelloAnswer) -> Plan {
         inventory,
         ..Plan::default()
     };
-    for job in answer.software_jobs {
-        match job {
-            Item::Valid(job) => plan.jobs.push(job),
-            Item::Malformed { reason, .. } => plan.ignored.push(format!("a malformed job: {reason}")),
-        }
-    }
-    if !answer.events.is_empty() {
-        plan.ignored.push(format!(
-            "{} event queries: this version collects no events",
-            answer.events.len()
-        ));
-    }
-    if !answer.update_passwords.is_empty() {
-        let count = answer.update_passwords.len();
-        plan.ignored.push(format!(
-            "{count} password rules: this version rotates no passwords"
-        ));
-    }
+    plan.jobs = valid("a malformed job", answer.software_jobs, &mut plan.ignored);
+    plan.events = valid("a malformed event query", answer.events, &mut plan.ignored);
+    plan.passwords = valid(
+        "a malformed password rule",
+        answer.update_passwords,
+        &mut plan.ignored,
+    );
     plan
+}
+
+/// The well-formed items; the others are taken note of.
+fn valid<T>(malformed: &str, items: Vec<Item<T>>, ignored: &mut Vec<String>) -> Vec<T> {
+    let items = items.into_iter().filter_map(|item| match item {
+        Item::Valid(item) => Some(item),
+        Item::Malformed { reason, .. } => {
+            ignored.push(format!("{malformed}: {reason}"));
+            None
+        }
+    });
+    items.collect()
 }
 
 impl Agent {
@@ -163,10 +178,12 @@ impl Agent {
         let jobs = JobEngine::new(host.clone(), client.clone(), observer, settings, &paths.journal);
         Ok(Self {
             host,
+            paths: paths.clone(),
             config,
             client,
             jobs,
             battery: Arc::default(),
+            unstoppable: TaskTracker::new(),
         })
     }
 
@@ -180,16 +197,17 @@ impl Agent {
         self.jobs.is_leaving()
     }
 
-    /// Says hello, reports job outcomes that did not get through before, and sends the inventory if the server wants it.
-    /// The jobs that the server orders are returned, to be
+    /// Says hello, reports job outcomes that did not get through before, sends the inventory and follows the policies if
+    /// the server wants that, reports events and rotates passwords. The jobs that the server orders are returned, to be
     /// run with [`Agent::run_jobs`] at once or beside later check-ins.
     pub async fn check_in(&self, force_update: bool) -> Result<CheckIn, CheckInError> {
+        let services = self.services().await;
         let ordered = self.jobs.ticket();
-        let (answer, registered) = self
-            .client
-            .hello(self.hello_data(force_update).await)
-            .await
-            .map_err(CheckInError::Hello)?;
+        let hello = HelloData {
+            services,
+            ..self.hello_data(force_update).await
+        };
+        let (answer, registered) = self.client.hello(hello).await.map_err(CheckInError::Hello)?;
         let plan = plan(answer);
         for ignored in &plan.ignored {
             tracing::warn!("the server's answer is not followed in one part: {ignored}");
@@ -201,13 +219,26 @@ impl Agent {
             jobs: plan.jobs,
             ordered,
         };
-        if let Some(logins_since) = plan.inventory {
-            match self.send_inventory(logins_since).await {
-                Ok(()) => check_in.inventory_sent = true,
-                Err(source) => return Err(CheckInError::Update { source, check_in }),
+        let update = match plan.inventory {
+            Some(logins_since) => self.send_inventory(logins_since).await.map(|()| true),
+            None => Ok(false),
+        };
+        // A failure in one part does not stop the others.
+        self.report_events(plan.events).await;
+        self.rotate_passwords(plan.passwords).await;
+        match update {
+            Ok(sent) => {
+                check_in.inventory_sent = sent;
+                Ok(check_in)
             }
+            Err(source) => Err(CheckInError::Update { source, check_in }),
         }
-        Ok(check_in)
+    }
+
+    /// Waits for what has to come to its end although a check-in was given up.
+    pub async fn settle(&self) {
+        self.unstoppable.close();
+        self.unstoppable.wait().await;
     }
 
     /// Runs jobs in their order, each to its end and its report. `ordered` is that of the check-in that brought them.
@@ -252,6 +283,76 @@ impl Agent {
         }
     }
 
+    /// Results of the service checks.
+    async fn services(&self) -> Option<Vec<Service>> {
+        let (host, folder) = (self.host.clone(), self.paths.service_checks.clone());
+        let limits = service_checks::Limits::default();
+        blocking(move || service_checks::collect(host.as_ref(), &folder, limits))
+            .await
+            .flatten()
+    }
+
+    /// Follows the policies in the answer to an inventory.
+    async fn follow(&self, policies: Policies) {
+        let (host, state) = (self.host.clone(), self.paths.policies.clone());
+        let mark = policies::registration_mark(&self.client.agent_key().await);
+        let applied = blocking(move || policies::apply(host.as_ref(), &state, &mark, &policies)).await;
+        match applied {
+            Some(Ok(summary)) if summary == policies::Summary::default() => {}
+            Some(Ok(policies::Summary {
+                in_force,
+                removed,
+                failed,
+            })) => tracing::info!(in_force, removed, failed, "policies followed"),
+            Some(Err(error)) => {
+                tracing::error!(error = %with_causes(&error), "policies are not followed: what was applied cannot be kept");
+            }
+            None => {}
+        }
+    }
+
+    /// Looks for the events that the server asks for and reports them, if there are any.
+    async fn report_events(&self, queries: Vec<EventQuery>) {
+        if queries.is_empty() {
+            return;
+        }
+        let host = self.host.clone();
+        let events = blocking(move || events::collect(host.as_ref(), &queries)).await;
+        let Some(events) = events.filter(|events| !events.is_empty()) else {
+            return;
+        };
+        let data = EventsData { events };
+        match self.client.exchange::<_, Value>(Method::Events, &data).await {
+            Ok(_) => tracing::info!(events = data.events.len(), "events reported"),
+            Err(error) => tracing::error!(error = %with_causes(&error), "events are not reported"),
+        }
+    }
+
+    /// Rotates the passwords that the server has rules for. Once begun it is not given up: the server must not keep
+    /// passwords that were never set.
+    async fn rotate_passwords(&self, rules: Vec<PasswordRule>) {
+        if rules.is_empty() {
+            return;
+        }
+        let (host, client) = (self.host.clone(), self.client.clone());
+        let rotation = self
+            .unstoppable
+            .spawn(async move { passwords::rotate(host, &client, &rules).await });
+        match rotation.await {
+            Ok(Ok(rotation)) => {
+                tracing::info!(
+                    set = rotation.set.len(),
+                    revoked = rotation.revoked.len(),
+                    "passwords rotated"
+                );
+            }
+            Ok(Err(error @ (RotationError::Exchange(_) | RotationError::Declined))) => {
+                tracing::error!(error = %with_causes(&error), "no password was set");
+            }
+            Err(error) => tracing::error!(%error, "rotating passwords ended early"),
+        }
+    }
+
     /// Collects the inventory and sends it, again after a while where the server stumbles over it.
     async fn send_inventory(&self, logins_since: Option<String>) -> Result<(), ExchangeError> {
         let host = self.host.clone();
@@ -272,10 +373,7 @@ impl Agent {
                 .await
             {
                 Ok(answer) => {
-                    let count: usize = answer.params.policies.0.values().map(|scope| scope.len()).sum();
-                    if count > 0 {
-                        tracing::warn!(count, "policies are not followed: this version applies none");
-                    }
+                    self.follow(answer.params.policies).await;
                     return Ok(());
                 }
                 Err(error @ ExchangeError::Refused { status: 500.., .. }) if attempt < UPDATE_RETRIES => {
@@ -321,7 +419,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn answer(value: serde_json::Value) -> HelloAnswer {
+    fn answer(value: Value) -> HelloAnswer {
         serde_json::from_value(value).unwrap()
     }
 
@@ -337,6 +435,18 @@ mod tests {
         );
         assert_eq!(plan.inventory, None);
         assert!(plan.ignored.len() == 1 && plan.ignored[0].contains("procedure"));
+    }
+
+    #[test]
+    fn event_queries_and_password_rules_are_followed_and_malformed_ones_named() {
+        let plan = plan(answer(json!({
+            "update": 0,
+            "events": [{"since": "1970-01-01 00:00:00", "log": "journalctl", "query": "{}"}, {"log": 7}],
+            "update-passwords": [{"username": "a", "alphabet": "xyz", "length": "8"}, {"username": "b"}],
+        })));
+        assert_eq!((plan.events.len(), plan.passwords.len()), (1, 1));
+        assert_eq!(plan.passwords[0].length, 8);
+        assert!(plan.ignored[0].contains("event query") && plan.ignored[1].contains("password rule"));
     }
 
     #[test]

@@ -25,18 +25,31 @@ pub struct Paths {
     pub staging: PathBuf,
     /// Folder of the job journal.
     pub journal: PathBuf,
+    /// The policies that were applied, as JSON.
+    pub policies: PathBuf,
+    /// Folder of the service checks.
+    pub service_checks: PathBuf,
 }
 
 impl Paths {
     /// The paths of an installed agent. `program_folder` is where the binary lies; macOS and Windows keep files beside it.
     pub fn installed(os: Os, program_folder: &Path) -> Self {
         match os {
-            Os::Linux => Self::new("/etc/oco-agent.ini".into(), Path::new("/var/lib/oco-agent")),
+            Os::Linux => Self::new(
+                "/etc/oco-agent.ini".into(),
+                Path::new("/var/lib/oco-agent"),
+                Path::new("/usr/lib/oco-agent"),
+            ),
             Os::MacOs => Self::new(
                 program_folder.join("oco-agent.ini"),
                 Path::new("/var/lib/oco-agent"),
+                program_folder,
             ),
-            Os::Windows => Self::new(program_folder.join("oco-agent.ini"), program_folder),
+            Os::Windows => Self::new(
+                program_folder.join("oco-agent.ini"),
+                program_folder,
+                program_folder,
+            ),
         }
     }
 
@@ -46,10 +59,10 @@ impl Paths {
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
-        Self::new(config.to_owned(), folder)
+        Self::new(config.to_owned(), folder, folder)
     }
 
-    fn new(config: PathBuf, state: &Path) -> Self {
+    fn new(config: PathBuf, state: &Path, extensions: &Path) -> Self {
         Self {
             config,
             timestamp: state.join("oco-agent.timestamp"),
@@ -57,6 +70,8 @@ impl Paths {
             lock: state.join("oco-agent.lock"),
             staging: state.join("staging"),
             journal: state.join("journal"),
+            policies: state.join("policies.json"),
+            service_checks: extensions.join("service-checks"),
         }
     }
 }

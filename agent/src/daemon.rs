@@ -51,6 +51,7 @@ pub async fn run(agent: Arc<Agent>, host: Arc<dyn Host>, force_first: bool, stop
     if let Err(error) = worker.await {
         tracing::error!(%error, "the job worker ended early");
     }
+    agent.settle().await;
 }
 
 /// Checks in once and runs the jobs that come of it.

@@ -16,6 +16,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, Write};
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -274,6 +275,8 @@ pub enum Visibility {
     Private,
     /// Everybody (mode 0644).
     Public,
+    /// Whoever could read the file that is replaced, which keeps its owner, too; everybody where there was none.
+    AsBefore,
 }
 
 /// What is done to the machine after a job.
@@ -373,6 +376,20 @@ pub trait Host: Send + Sync {
     /// Runs a command and waits for it. A command that cannot be found is an error, one that fails is not.
     fn run(&self, command: &Command<'_>) -> Result<CommandOutput>;
 
+    /// Runs a command and hands on its standard output in pieces as they come, until `consume` breaks: that kills it.
+    /// The exit code; none if the command was killed. For output that should not be held as a whole.
+    fn stream(
+        &self,
+        command: &Command<'_>,
+        consume: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<Option<i32>> {
+        let output = self.run(command)?;
+        Ok(match consume(&output.stdout) {
+            ControlFlow::Continue(()) => output.code,
+            ControlFlow::Break(()) => None,
+        })
+    }
+
     /// The values of a registry key, by name; the default value has the name `""`.
     fn registry_values(&self, key: &RegistryKey) -> Result<BTreeMap<String, RegistryValue>>;
 
@@ -388,6 +405,9 @@ pub trait Host: Send + Sync {
 
     /// Removes a file; one that is not there is no error.
     fn remove_file(&self, path: &Path) -> Result<()>;
+
+    /// Sets a local account's password. It is never part of a command line or of the error.
+    fn set_password(&self, username: &str, password: &str) -> Result<()>;
 
     /// A new private staging folder of unpredictable name.
     fn create_staging(&self) -> Result<Box<dyn Staging>>;

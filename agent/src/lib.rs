@@ -8,13 +8,17 @@ pub mod agent;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod events;
 pub mod host;
 pub mod inventory;
 pub mod jobs;
 pub mod lock;
 pub mod observer;
 pub mod pacing;
+pub mod passwords;
+pub mod policies;
 pub mod server_client;
+pub mod service_checks;
 pub mod signals;
 pub mod state;
 

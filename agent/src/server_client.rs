@@ -199,6 +199,11 @@ impl ServerClient {
         &self.sender
     }
 
+    /// The key that this agent signs with, which also encrypts passwords.
+    pub async fn agent_key(&self) -> Key {
+        self.session.lock().await.agent_key.clone()
+    }
+
     /// Sends one request and checks the response to it.
     pub async fn exchange<D: Serialize, P: DeserializeOwned>(
         &self,

@@ -4,6 +4,7 @@ pub(crate) mod computers;
 pub(crate) mod deployments;
 pub(crate) mod jobs;
 pub(crate) mod packages;
+pub(crate) mod policies;
 pub(crate) mod rules;
 pub(crate) mod settings;
 pub(crate) mod software;

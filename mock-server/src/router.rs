@@ -38,6 +38,10 @@ pub fn router(state: Arc<ServerState>) -> Router {
             "/password-rules",
             get(rest::rules::passwords).post(rest::rules::add_password),
         )
+        .route(
+            "/policies",
+            get(rest::policies::show).put(rest::policies::replace),
+        )
         .route("/settings", get(rest::settings::show).put(rest::settings::change))
         .route("/stats", get(rest::stats::show))
         .fallback(rest::unknown)

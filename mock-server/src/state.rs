@@ -8,6 +8,7 @@ use crate::keys;
 use crate::store::settings::SaveSettings;
 use crate::store::{OpenError, Store, StoreError, events::EventRule, passwords::StoredPasswordRule};
 use bytes::Bytes;
+use oco_protocol::policy::ScopePolicies;
 use oco_protocol::{Key, Timestamp};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -50,11 +51,12 @@ pub(crate) struct Settings {
     pub(crate) self_registration: bool,
 }
 
-/// Rules that a hello's answer depends on.
+/// Rules that the answers to hellos and inventories depend on.
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
     pub(crate) events: Vec<EventRule>,
     pub(crate) passwords: Vec<StoredPasswordRule>,
+    pub(crate) policies: ScopePolicies,
 }
 
 /// What all requests share.
@@ -198,6 +200,7 @@ async fn load_rules(store: &Store) -> Result<Rules, StoreError> {
     Ok(Rules {
         events: store.event_rules().await?,
         passwords: store.password_rules().await?,
+        policies: store.policies().await?,
     })
 }
 

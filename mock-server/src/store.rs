@@ -14,6 +14,7 @@ pub(crate) mod inventory;
 pub(crate) mod jobs;
 pub(crate) mod packages;
 pub(crate) mod passwords;
+pub(crate) mod policies;
 pub(crate) mod settings;
 pub(crate) mod software;
 pub(crate) mod stats;

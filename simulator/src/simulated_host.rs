@@ -67,6 +67,7 @@ pub struct SimulatedHost {
     live_stagings: staging::LiveFolders,
     random_calls: AtomicU64,
     power_orders: Mutex<Vec<(PowerAction, u32)>>,
+    passwords: Mutex<Vec<(String, String)>>,
 }
 
 impl SimulatedHost {
@@ -85,6 +86,7 @@ impl SimulatedHost {
             live_stagings: Arc::default(),
             random_calls: AtomicU64::new(0),
             power_orders: Mutex::default(),
+            passwords: Mutex::default(),
         }
     }
 
@@ -102,6 +104,11 @@ impl SimulatedHost {
     /// them and goes on.
     pub fn power_orders(&self) -> Vec<(PowerAction, u32)> {
         staging::lock(&self.power_orders).clone()
+    }
+
+    /// The passwords that this host was told to set, with their accounts, in that order.
+    pub fn passwords(&self) -> Vec<(String, String)> {
+        staging::lock(&self.passwords).clone()
     }
 
     /// What the machine is.
@@ -230,7 +237,12 @@ impl Host for SimulatedHost {
 
     fn run(&self, command: &Command<'_>) -> Result<CommandOutput> {
         let output = match self.os() {
-            Os::Linux => Err(io::ErrorKind::NotFound.into()),
+            Os::Linux => linux::run(
+                &self.profile,
+                command.program,
+                command.args,
+                self.clock.machine_now(),
+            ),
             Os::MacOs => macos::run(
                 &self.profile,
                 command.program,
@@ -269,6 +281,14 @@ impl Host for SimulatedHost {
         if self.exists(path) {
             staging::lock(&self.state).remove(self.paths(), path);
         }
+        Ok(())
+    }
+
+    fn set_password(&self, username: &str, password: &str) -> Result<()> {
+        if !self.profile.has_account(username) {
+            return Err(HostError::not_found("set the password of", username));
+        }
+        staging::lock(&self.passwords).push((username.to_owned(), password.to_owned()));
         Ok(())
     }
 

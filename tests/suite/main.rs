@@ -6,8 +6,12 @@ mod agent_bad_input;
 mod agent_registration;
 mod agent_trust;
 mod agent_wire;
+#[cfg(unix)]
+mod daily_duties;
 mod job_journal;
 mod mock_server_process;
+#[cfg(unix)]
+mod policies;
 mod simulator_process;
 mod software_jobs;
 mod support;

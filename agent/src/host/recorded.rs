@@ -47,6 +47,8 @@ struct State {
     power: Vec<(PowerAction, u32)>,
     messages: Vec<String>,
     read_only: bool,
+    /// Account and password, in the order in which they were set.
+    passwords: Vec<(String, String)>,
 }
 
 impl RecordedHost {
@@ -135,6 +137,11 @@ impl RecordedHost {
     /// The procedures that were started, in that order.
     pub fn procedures(&self) -> Vec<Procedure> {
         self.state().procedures.clone()
+    }
+
+    /// The passwords that were set, with their accounts, in that order.
+    pub fn passwords(&self) -> Vec<(String, String)> {
+        self.state().passwords.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -318,6 +325,21 @@ impl Host for RecordedHost {
 
     fn remove_file(&self, path: &Path) -> Result<()> {
         self.state().changed.insert(self.key(path), None);
+        Ok(())
+    }
+
+    /// Works for the accounts in the recording's `/etc/passwd`.
+    fn set_password(&self, username: &str, password: &str) -> Result<()> {
+        let accounts = self.read_file(Path::new("/etc/passwd"))?;
+        let known = String::from_utf8_lossy(&accounts)
+            .lines()
+            .any(|line| line.split(':').next() == Some(username));
+        if !known {
+            return Err(HostError::not_found("set the password of", username));
+        }
+        self.state()
+            .passwords
+            .push((username.to_owned(), password.to_owned()));
         Ok(())
     }
 

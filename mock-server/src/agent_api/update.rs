@@ -7,6 +7,7 @@ use crate::store::inventory::{ChangedSection, LoginRow, Section, SoftwareItem, S
 use crate::store::{Computer, ComputerState, Digests};
 use axum::response::Response;
 use oco_protocol::Timestamp;
+use oco_protocol::policy::{MACHINE_SCOPE, ScopePolicies};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -35,13 +36,27 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
     if is_too_often(&sender.computer.state(), now) {
         return Err(Refusal::UpdateRefused);
     }
-    let parsed = Parsed::from_fields(&fields, sender.computer.state().digests)?;
+    let (digests, first) = {
+        let known = sender.computer.state();
+        (known.digests, known.last_update.is_none())
+    };
+    let parsed = Parsed::from_fields(&fields, digests)?;
     store(request.state, sender.computer, parsed, &fields, now, turn).await?;
+    let policies = policies(&request.state.rules().policies, first);
     request.answer(
         &sender.server_key,
         true.into(),
-        json!({ "policies": { "machine": [] } }),
+        json!({ "policies": { MACHINE_SCOPE: policies } }),
     )
+}
+
+/// The policies as an answer has them. As on a real server, the first one to a computer never has any, and none are an
+/// empty list.
+fn policies(all: &ScopePolicies, first: bool) -> Value {
+    if first || all.is_empty() {
+        return json!([]);
+    }
+    json!(all)
 }
 
 /// Whether the server asks for an update that it has just had.

@@ -123,3 +123,43 @@ async fn an_inventory_survives_a_restart_and_stays_comparable() {
     assert_eq!(agent.hello(&server).await["update"], 0);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn policies_are_served_from_the_second_inventory_of_a_computer_on() {
+    let server = TestServer::start().await;
+    let mut agent = TestAgent::registered(&server, "pc").await;
+    let policies = json!({"machine": {"JSON:/etc/x.json:a\\b": "7", "REGISTRY:X:list": ["a"]}});
+    let (status, shown) = server.rest("PUT", "/policies", Some(policies.clone())).await;
+    assert_eq!((status, &shown), (200, &policies));
+    assert_eq!(
+        agent.ask(&server, "update", inventory(1)).await,
+        json!({"policies": {"machine": []}})
+    );
+    assert_eq!(
+        agent.ask(&server, "update", inventory(1)).await,
+        json!({ "policies": policies })
+    );
+    server
+        .rest("PUT", "/policies", Some(json!({"machine": {}})))
+        .await;
+    assert_eq!(
+        agent.ask(&server, "update", inventory(1)).await,
+        json!({"policies": {"machine": []}})
+    );
+}
+
+#[tokio::test]
+async fn policies_outlive_the_server_and_malformed_ones_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = format!("sqlite:{}", folder.path().join("oco.db").display());
+    let policies = json!({"machine": {"JSON:/etc/x.json:a": {"b": [1, null]}}});
+    let server = TestServer::start_with(|config| config.database.clone_from(&database)).await;
+    server.rest("PUT", "/policies", Some(policies.clone())).await;
+    for bad in [json!({}), json!({"machine": {"": 1}}), json!({"users": {}})] {
+        let (status, _) = server.rest("PUT", "/policies", Some(bad)).await;
+        assert!((400..500).contains(&status), "{status}");
+    }
+    server.stop().await;
+    let server = TestServer::start_with(|config| config.database.clone_from(&database)).await;
+    assert_eq!(server.get("/policies").await, policies);
+}

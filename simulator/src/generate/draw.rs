@@ -31,6 +31,8 @@ pub enum Topic {
     Login,
     /// Screens, printers, USB devices, the battery's rhythm.
     Peripherals,
+    /// What the journal says about one moment.
+    Journal,
 }
 
 /// A stream of draws.

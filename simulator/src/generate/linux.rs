@@ -4,11 +4,13 @@ mod accounts;
 mod block_devices;
 mod devices;
 mod edid;
+mod journal;
 mod wtmp;
 
 use super::hardware::Form;
 use super::profile::Release;
 use super::{Draw, Profile, Topic, release, software};
+use oco_agent::host::CommandOutput;
 use std::fmt::Write;
 use std::io;
 use std::time::SystemTime;
@@ -70,6 +72,22 @@ pub(crate) fn list_folder(profile: &Profile, path: &str) -> io::Result<Vec<Strin
             Some(names) => Ok(names),
             None => block_devices::list_folder(profile, path),
         },
+    }
+}
+
+/// Output of a command.
+pub(crate) fn run(
+    profile: &Profile,
+    program: &str,
+    args: &[&str],
+    now: SystemTime,
+) -> io::Result<CommandOutput> {
+    match program {
+        "journalctl" => Ok(CommandOutput {
+            code: Some(0),
+            stdout: journal::print(profile, args, now),
+        }),
+        _ => Err(io::ErrorKind::NotFound.into()),
     }
 }
 

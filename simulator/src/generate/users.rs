@@ -42,6 +42,15 @@ impl Profile {
         accounts
     }
 
+    /// Whether there is a local account of that name.
+    pub fn has_account(&self, name: &str) -> bool {
+        let administrator = match self.machine.os {
+            Os::Linux | Os::MacOs => "root",
+            Os::Windows => "Administrator",
+        };
+        name == administrator || self.accounts().iter().any(|account| account.name == name)
+    }
+
     /// The part of Windows' SIDs that is the machine's own.
     pub fn machine_sid(&self) -> String {
         let mut draw = Draw::new(self.machine, Topic::User, 1);

@@ -263,6 +263,10 @@ impl Host for Recorder<'_> {
         Self::refuse("remove a file of")
     }
 
+    fn set_password(&self, _username: &str, _password: &str) -> Result<()> {
+        Self::refuse("set a password on")
+    }
+
     fn create_staging(&self) -> Result<Box<dyn Staging>> {
         Self::refuse("stage a package on")
     }

@@ -84,6 +84,11 @@ impl MockServer {
         self.call("POST", path, Some(body))
     }
 
+    /// A REST call that must succeed.
+    pub(crate) fn put(&self, path: &str, body: &Value) -> Value {
+        self.call("PUT", path, Some(body))
+    }
+
     /// Creates a package of these files, as they would be packed on Unix: `.sh` files are executable.
     pub(crate) fn package(
         &self,

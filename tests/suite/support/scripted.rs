@@ -94,10 +94,21 @@ pub(crate) fn signed(params: &Value, key: &str) -> Vec<u8> {
     signed_at(params, key, now)
 }
 
+/// An answer with this `success`, and a timestamp of now, signed with `key`.
+pub(crate) fn signed_with(success: &Value, params: &Value, key: &str) -> Vec<u8> {
+    #[allow(clippy::disallowed_methods)] // the peer of a real agent needs the real time
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    answer(success, params, key, now)
+}
+
 /// A successful answer with this timestamp, signed with `key`.
 pub(crate) fn signed_at(params: &Value, key: &str, timestamp: Duration) -> Vec<u8> {
+    answer(&json!(true), params, key, timestamp)
+}
+
+fn answer(success: &Value, params: &Value, key: &str, timestamp: Duration) -> Vec<u8> {
     let body = json!({"id": 1, "error": null,
-        "result": {"success": true, "params": params, "timestamp": timestamp.as_secs_f64()}})
+        "result": {"success": success, "params": params, "timestamp": timestamp.as_secs_f64()}})
     .to_string();
     let signature = signature::sign(&Key::new(key), body.as_bytes());
     response(

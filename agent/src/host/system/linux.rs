@@ -1,6 +1,6 @@
 //! The machine that the agent runs on, under Linux.
 
-use super::unix::{command, files, interfaces, power, procedure, staging};
+use super::unix::{command, files, interfaces, password, power, procedure, staging};
 use crate::host::{
     Command, CommandOutput, Host, HostError, Interface, Kernel, Os, PowerAction, Procedure, RegistryKey,
     RegistryValue, Result, RunningProcedure, Space, Staging, Visibility, WmiRow,
@@ -8,6 +8,7 @@ use crate::host::{
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -97,6 +98,14 @@ impl Host for SystemHost {
         command::run(command)
     }
 
+    fn stream(
+        &self,
+        command: &Command<'_>,
+        consume: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<Option<i32>> {
+        command::stream(command, consume)
+    }
+
     fn registry_values(&self, key: &RegistryKey) -> Result<BTreeMap<String, RegistryValue>> {
         Err(HostError::new(
             "read registry key",
@@ -123,6 +132,10 @@ impl Host for SystemHost {
 
     fn remove_file(&self, path: &Path) -> Result<()> {
         files::remove(path)
+    }
+
+    fn set_password(&self, username: &str, password: &str) -> Result<()> {
+        password::set(username, password)
     }
 
     fn create_staging(&self) -> Result<Box<dyn Staging>> {

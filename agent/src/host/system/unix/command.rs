@@ -3,22 +3,69 @@
 use super::process_group::{Exit, ProcessGroup};
 use crate::host::{Command, CommandOutput, HostError, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::io::{self, PipeReader, Read};
+use std::io::{self, PipeReader, Read, Write};
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::process::Stdio;
 use std::sync::mpsc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// More output than this is a failure, bytes.
 const OUTPUT_LIMIT: usize = 64 << 20;
+/// What every pipe takes without anybody reading, bytes.
+const INPUT_LIMIT: usize = 4096;
+
+/// What becomes of a piece of output; a break or an error ends the command.
+type Consume<'a> = dyn FnMut(&[u8]) -> io::Result<ControlFlow<()>> + 'a;
 
 /// Runs a command. It ends when the command does, even if something that it left in the background still holds its
 /// output open; at the time limit it is killed with everything it started.
 pub(crate) fn run(command: &Command<'_>) -> Result<CommandOutput> {
-    try_run(command).map_err(|error| HostError::new("run", command, error))
+    collect(command, Stdio::null(), false).map_err(|error| HostError::new("run", command, error))
 }
 
-fn try_run(command: &Command<'_>) -> io::Result<CommandOutput> {
+/// The same with something to read, which must fit into a pipe. The output includes standard error.
+pub(crate) fn run_with_input(command: &Command<'_>, input: &[u8]) -> Result<CommandOutput> {
+    let run = || {
+        if input.len() > INPUT_LIMIT {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "too much input"));
+        }
+        let (reader, mut writer) = io::pipe()?;
+        writer.write_all(input)?;
+        drop(writer);
+        collect(command, reader.into(), true)
+    };
+    run().map_err(|error| HostError::new("run", command, error))
+}
+
+/// Runs a command and hands on its output as it comes, until `consume` breaks: then it is killed.
+pub(crate) fn stream(
+    command: &Command<'_>,
+    consume: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+) -> Result<Option<i32>> {
+    execute(command, Stdio::null(), false, &mut |piece| Ok(consume(piece)))
+        .map_err(|error| HostError::new("run", command, error))
+}
+
+fn collect(command: &Command<'_>, stdin: Stdio, with_stderr: bool) -> io::Result<CommandOutput> {
+    let mut stdout = Vec::new();
+    let code = execute(command, stdin, with_stderr, &mut |piece| {
+        stdout.extend_from_slice(piece);
+        if stdout.len() > OUTPUT_LIMIT {
+            let reason = format!("more than {OUTPUT_LIMIT} bytes of output");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(CommandOutput { code, stdout })
+}
+
+fn execute(
+    command: &Command<'_>,
+    stdin: Stdio,
+    with_stderr: bool,
+    consume: &mut Consume<'_>,
+) -> io::Result<Option<i32>> {
     let deadline = Instant::now().checked_add(command.time_limit);
     let (output, output_writer) = io::pipe()?;
     rustix::fs::fcntl_setfl(
@@ -30,46 +77,63 @@ fn try_run(command: &Command<'_>) -> io::Result<CommandOutput> {
     let (exit_sender, exit) = mpsc::channel();
 
     let mut child = std::process::Command::new(command.program);
+    let stderr = if with_stderr {
+        output_writer.try_clone()?.into()
+    } else {
+        Stdio::null()
+    };
     child
         .args(command.args)
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .stdout(output_writer)
-        .stderr(Stdio::null());
+        .stderr(stderr);
     let group = ProcessGroup::start(child, move |result| {
         let _ = exit_sender.send(result);
         drop(exit_signal);
     })?;
-    let stdout = collect(output, &exit_pipe, deadline).inspect_err(|_| {
-        if let Err(error) = group.kill() {
-            tracing::warn!(command = %command.program, error = %error, "cannot kill a command");
-        }
-    })?;
-    let code = match exit.recv().map_err(io::Error::other)?? {
+    let end = follow(output, &exit_pipe, deadline, consume);
+    if !matches!(end, Ok(ControlFlow::Continue(())))
+        && let Err(error) = group.kill()
+    {
+        tracing::warn!(command = %command.program, error = %error, "cannot kill a command");
+    }
+    if end?.is_break() {
+        return Ok(None);
+    }
+    Ok(match exit.recv().map_err(io::Error::other)?? {
         Exit::Code(code) => Some(code),
         Exit::Signal(_) => None,
-    };
-    Ok(CommandOutput { code, stdout })
+    })
 }
 
-/// Reads until the command has ended and everything it wrote is there.
-fn collect(mut output: PipeReader, exit: &PipeReader, deadline: Option<Instant>) -> io::Result<Vec<u8>> {
-    let mut collected = Vec::new();
+/// Reads until the command has ended and everything it wrote is there, or `consume` breaks.
+fn follow(
+    mut output: PipeReader,
+    exit: &PipeReader,
+    deadline: Option<Instant>,
+    consume: &mut Consume<'_>,
+) -> io::Result<ControlFlow<()>> {
     let mut open = true;
     loop {
         let ended = wait(&output, open, exit, deadline)?;
         // Whatever the command wrote was in the pipe before it ended, so this read is the last one then.
-        open = open && drain(&mut output, &mut collected)?;
+        if open {
+            match drain(&mut output, deadline, consume)? {
+                ControlFlow::Continue(more) => open = more,
+                ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
+            }
+        }
         if ended {
-            return Ok(collected);
+            return Ok(ControlFlow::Continue(()));
         }
     }
 }
 
 /// Waits for output, if that is still open, and for the command's end. Returns whether it has ended.
 fn wait(output: &PipeReader, open: bool, exit: &PipeReader, deadline: Option<Instant>) -> io::Result<bool> {
-    let timeout = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-        Some(left) if left.is_zero() => return Err(io::ErrorKind::TimedOut.into()),
-        left => left.and_then(|left| Timespec::try_from(left).ok()),
+    let timeout = match time_left(deadline)? {
+        Some(left) => Timespec::try_from(left).ok(),
+        None => None,
     };
     let mut fds = [
         PollFd::from_borrowed_fd(exit.as_fd(), PollFlags::IN),
@@ -83,27 +147,42 @@ fn wait(output: &PipeReader, open: bool, exit: &PipeReader, deadline: Option<Ins
 }
 
 /// Reads what is there. Returns whether more may come.
-fn drain(output: &mut PipeReader, collected: &mut Vec<u8>) -> io::Result<bool> {
+fn drain(
+    output: &mut PipeReader,
+    deadline: Option<Instant>,
+    consume: &mut Consume<'_>,
+) -> io::Result<ControlFlow<(), bool>> {
     let mut buffer = [0; 16 << 10];
     loop {
+        // Something that never stops writing must not outrun the time limit.
+        time_left(deadline)?;
         match output.read(&mut buffer) {
-            Ok(0) => return Ok(false),
-            Ok(length) => collected.extend_from_slice(&buffer[..length]),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            Ok(0) => return Ok(ControlFlow::Continue(false)),
+            Ok(length) => {
+                if consume(&buffer[..length])?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Ok(ControlFlow::Continue(true));
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
-        if collected.len() > OUTPUT_LIMIT {
-            let reason = format!("more than {OUTPUT_LIMIT} bytes of output");
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
-        }
+    }
+}
+
+/// Time until the deadline, if there is one; an error once it has passed.
+fn time_left(deadline: Option<Instant>) -> io::Result<Option<Duration>> {
+    match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+        Some(left) if left.is_zero() => Err(io::ErrorKind::TimedOut.into()),
+        left => Ok(left),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     const LIMIT: Duration = Duration::from_secs(20);
 
@@ -186,7 +265,11 @@ mod tests {
         let (mut alive, mut said) = (alive, Vec::new());
         loop {
             poll(&mut [PollFd::new(&alive, PollFlags::IN)], None).unwrap();
-            if !drain(&mut alive, &mut said).unwrap() {
+            let mut keep = |piece: &[u8]| {
+                said.extend_from_slice(piece);
+                Ok(ControlFlow::Continue(()))
+            };
+            if drain(&mut alive, None, &mut keep).unwrap() == ControlFlow::Continue(false) {
                 break;
             }
         }
@@ -206,5 +289,51 @@ mod tests {
     fn a_command_that_closes_its_output_early_is_waited_for() {
         let output = sh("exec >&-; sleep 0.2; exit 4", LIMIT).unwrap();
         assert_eq!(output.code, Some(4));
+    }
+
+    #[test]
+    fn a_stream_is_cut_off_where_the_reader_has_enough() {
+        let command = Command {
+            program: "yes",
+            args: &[],
+            time_limit: LIMIT,
+        };
+        let mut read = 0;
+        let code = stream(&command, &mut |piece| {
+            read += piece.len();
+            if read > 1 << 20 {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        assert_eq!(code.unwrap(), None);
+        assert!(read < 2 << 20, "{read}");
+    }
+
+    #[test]
+    fn a_stream_without_end_is_cut_off_at_the_time_limit() {
+        let command = Command {
+            program: "yes",
+            args: &[],
+            time_limit: Duration::from_millis(200),
+        };
+        let error = stream(&command, &mut |_| ControlFlow::Continue(())).unwrap_err();
+        assert_eq!(error.source.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn input_reaches_the_command_and_its_complaints_come_back() {
+        let command = Command {
+            program: "sh",
+            args: &["-c", "cat; echo complaint >&2; exit 2"],
+            time_limit: LIMIT,
+        };
+        let output = run_with_input(&command, b"read me\n").unwrap();
+        assert_eq!(
+            (output.code, output.stdout.as_slice()),
+            (Some(2), &b"read me\ncomplaint\n"[..])
+        );
+        assert!(run_with_input(&command, &[b'x'; INPUT_LIMIT + 1]).is_err());
     }
 }

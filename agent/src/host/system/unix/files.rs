@@ -4,7 +4,7 @@ use crate::host::{HostError, Result, Space, Visibility};
 use rustix::fs::OFlags;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// Largest file that is read, bytes.
@@ -74,9 +74,14 @@ fn replace(path: &Path, content: &[u8], visibility: Visibility) -> io::Result<()
         .prefix(".oco-agent-")
         .suffix(".tmp")
         .tempfile_in(folder)?;
-    let mode = match visibility {
-        Visibility::Private => 0o600,
-        Visibility::Public => 0o644,
+    let mode = match (visibility, path.symlink_metadata()) {
+        (Visibility::AsBefore, Ok(before)) => {
+            // First the owner, which may clear bits of the mode.
+            std::os::unix::fs::fchown(file.as_file(), Some(before.uid()), Some(before.gid()))?;
+            before.mode() & 0o7777
+        }
+        (Visibility::Private, _) => 0o600,
+        (Visibility::Public | Visibility::AsBefore, _) => 0o644,
     };
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.write_all(content)?;
@@ -126,7 +131,6 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::MetadataExt;
 
     fn mode(path: &Path) -> u32 {
         path.metadata().unwrap().mode() & 0o7777
@@ -188,6 +192,18 @@ mod tests {
             (&b""[..], 0o644)
         );
         assert_eq!(list(path.parent().unwrap()).unwrap(), ["file"]);
+    }
+
+    #[test]
+    fn a_replaced_file_can_be_read_by_whoever_could_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        write(&path, b"new", Visibility::AsBefore).unwrap();
+        assert_eq!(mode(&path), 0o644);
+        std::fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        let owner = path.metadata().unwrap().uid();
+        write(&path, b"newer", Visibility::AsBefore).unwrap();
+        assert_eq!((mode(&path), path.metadata().unwrap().uid()), (0o640, owner));
     }
 
     #[test]

@@ -1,0 +1,96 @@
+use super::*;
+use crate::host::Kernel;
+use crate::host::recorded::{Machine, RecordedCommand, RecordedHost, Recording};
+use serde_json::json;
+
+const COMMAND: &str = "journalctl --quiet --no-pager --all --output=json \
+    --output-fields=MESSAGE,PRIORITY,SYSLOG_FACILITY,SYSLOG_IDENTIFIER,_COMM,_SYSTEMD_UNIT --since=@0";
+
+fn host(os: Os, answers: &[(&str, Option<i32>, String)]) -> RecordedHost {
+    let mut recording = Recording::new(Machine {
+        os,
+        hostname: "pc".into(),
+        kernel: Kernel {
+            release: "6.1".into(),
+            machine: "x86_64".into(),
+        },
+        uptime_s: 1.0,
+        now: "2026-11-22T06:00:00Z".into(),
+        interfaces: Vec::new(),
+        spaces: std::collections::BTreeMap::new(),
+        unreadable: Vec::new(),
+    });
+    for (command, code, stdout) in answers {
+        let answer = RecordedCommand {
+            code: *code,
+            stdout: stdout.clone().into_bytes(),
+        };
+        recording.commands.insert((*command).to_owned(), answer);
+    }
+    RecordedHost::new(recording)
+}
+
+fn query(log: &str, query: &str) -> EventQuery {
+    EventQuery {
+        since: "1970-01-01 00:00:00".into(),
+        log: log.into(),
+        query: query.into(),
+    }
+}
+
+fn line(second: usize, message: &str) -> String {
+    json!({"__REALTIME_TIMESTAMP": format!("{second}000000"), "MESSAGE": message}).to_string() + "\n"
+}
+
+#[test]
+fn one_bad_query_costs_itself_only() {
+    let host = host(Os::Linux, &[(COMMAND, Some(0), line(1, "hello"))]);
+    let queries = [
+        query("journalctl", "{"),
+        query("System", "*[System[(EventID=1130)]]"),
+        query("journalctl", r#"{"grep":"("}"#),
+        query("journalctl", r#"{"unit":"no-such-answer"}"#),
+        query("journalctl", "{}"),
+    ];
+    let events = collect(&host, &queries);
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].data["message"], "hello");
+}
+
+#[test]
+fn the_oldest_ten_thousand_are_found() {
+    let lines: String = (0..MOST_EVENTS + 5).map(|second| line(second, "again")).collect();
+    let host = host(Os::Linux, &[(COMMAND, Some(0), lines)]);
+    let events = collect(&host, &[query("journalctl", "")]);
+    assert_eq!(events.len(), MOST_EVENTS);
+    assert_eq!(events[0].timestamp, "1970-01-01 00:00:00");
+}
+
+#[test]
+fn the_report_of_a_check_in_is_bounded() {
+    let long = "x".repeat(30_000);
+    let lines: String = (0..400).map(|second| line(second, &long)).collect();
+    let host = host(Os::Linux, &[(COMMAND, Some(0), lines)]);
+    let events = collect(&host, &[query("journalctl", ""), query("journalctl", "")]);
+    let bytes: usize = events
+        .iter()
+        .map(|event| event.data["message"].as_str().unwrap().len())
+        .sum();
+    assert!(bytes <= MOST_BYTES && bytes > MOST_BYTES - 100_000, "{bytes}");
+}
+
+#[test]
+fn a_journalctl_without_field_selection_is_asked_again() {
+    let old = "journalctl --quiet --no-pager --all --output=json --since=@0";
+    let host = host(
+        Os::Linux,
+        &[(COMMAND, Some(1), String::new()), (old, Some(0), line(1, "old"))],
+    );
+    assert_eq!(collect(&host, &[query("journalctl", "")]).len(), 1);
+}
+
+#[test]
+fn other_systems_have_no_journal() {
+    let host = host(Os::Windows, &[(COMMAND, Some(0), line(1, "hello"))]);
+    assert!(collect(&host, &[query("journalctl", "")]).is_empty());
+}

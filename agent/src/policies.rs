@@ -1,0 +1,346 @@
+//! Policies: settings that the server wants in files of this computer, and their removal once it wants them no longer.
+//!
+//! What was applied is kept in a file of its own, written before the files it is about, so that nothing that was
+//! applied is ever forgotten. [`decide`] says what has to change; [`apply`] does it.
+
+mod json;
+mod key;
+
+use crate::host::{Host, HostError, Os, Visibility};
+use crate::jobs::with_causes;
+use json::{Document, EditError};
+use key::{JsonTarget, PolicyKey};
+use oco_protocol::policy::{MACHINE_SCOPE, Policies, ScopePolicies};
+use oco_protocol::{Key, lenient, signature};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+
+/// Digits of a registration's mark.
+const MARK_LENGTH: usize = 16;
+
+/// What was applied on this computer, as it is kept between check-ins. The scopes are in the form in which the server
+/// sends them, as existing agents keep them.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Applied {
+    /// Policies for the computer.
+    #[serde(deserialize_with = "lenient::empty_list_as_default")]
+    machine: ScopePolicies,
+    /// What only this agent keeps.
+    #[serde(rename = "oco-agent")]
+    notes: Notes,
+    /// Policies for users, which existing agents on other systems keep.
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Notes {
+    /// Mark of the registration under which the last answer came.
+    registration: String,
+    /// Objects that did not exist before a policy needed them, by file: their paths. The empty one is the file's own.
+    created: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// One thing to do about a policy.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// The server does not want it any longer.
+    Remove {
+        /// The policy's key.
+        key: String,
+    },
+    /// The server wants it.
+    Set {
+        /// The policy's key.
+        key: String,
+        /// What it says.
+        value: Value,
+    },
+}
+
+/// A policy that cannot be followed.
+#[derive(Debug, thiserror::Error)]
+enum PolicyError {
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    #[error("the file is not UTF-8 text")]
+    NotText,
+    #[error("the file is a symbolic link: name the file that it points to")]
+    Link,
+    #[error(transparent)]
+    Host(#[from] HostError),
+}
+
+/// What was done, in numbers of policies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Summary {
+    /// In force as the server wants them.
+    pub in_force: usize,
+    /// Removed.
+    pub removed: usize,
+    /// Could not be followed or removed.
+    pub failed: usize,
+}
+
+/// Tells registrations apart without telling their keys.
+pub fn registration_mark(agent_key: &Key) -> String {
+    let mut mark = signature::sign(agent_key, b"registration that policies were applied under");
+    mark.truncate(MARK_LENGTH);
+    mark
+}
+
+/// Decides what to do about an answer. Removals come first, so that a policy may take the place of another one.
+///
+/// What the server no longer sends is removed only if it has answered under this registration before (`known`): its
+/// first answer to a new computer never has policies, whatever there is.
+pub fn decide(applied: &ScopePolicies, sent: &ScopePolicies, known: bool) -> Vec<Change> {
+    let gone = applied.keys().filter(|key| known && !sent.contains_key(*key));
+    let removals = gone.map(|key| Change::Remove { key: key.clone() });
+    let wanted = sent.iter().map(|(key, value)| Change::Set {
+        key: key.clone(),
+        value: value.clone(),
+    });
+    removals.chain(wanted).collect()
+}
+
+/// Follows an answer's policies; `state` is the file that remembers what was applied. A policy that cannot be followed
+/// costs itself only.
+pub fn apply(
+    host: &dyn Host,
+    state: &Path,
+    registration: &str,
+    answer: &Policies,
+) -> Result<Summary, HostError> {
+    let stored = load(host, state)?;
+    let sent = wanted(answer, host.os());
+    let changes = decide(&stored.machine, &sent, stored.notes.registration == registration);
+    let (files, mut summary) = by_file(changes, host.os());
+    let mut next = stored.clone();
+    registration.clone_into(&mut next.notes.registration);
+    let edits: Vec<Edit> = files
+        .into_iter()
+        .filter_map(|(path, changes)| edit(host, path, changes, &mut next, &mut summary))
+        .collect();
+    // First everything that will have been applied, also what is about to be removed.
+    let mut ahead = next.clone();
+    for (key, value) in &stored.machine {
+        ahead.machine.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+    for (file, objects) in &stored.notes.created {
+        let known = ahead.notes.created.entry(file.clone()).or_default();
+        known.extend(objects.iter().cloned());
+    }
+    store(host, state, &stored, &ahead)?;
+    for edit in edits {
+        if let Err(error) = edit.write(host) {
+            tracing::error!(error = %with_causes(&error), "policies cannot be written");
+            edit.undo(&stored, &mut next, &mut summary);
+        }
+    }
+    store(host, state, &ahead, &next)?;
+    Ok(summary)
+}
+
+/// The policies that are for this computer. Those of users are for other systems.
+fn wanted(answer: &Policies, os: Os) -> ScopePolicies {
+    let others = answer
+        .0
+        .iter()
+        .filter(|(scope, policies)| *scope != MACHINE_SCOPE && !policies.is_empty());
+    let others: usize = others.map(|(_, policies)| policies.len()).sum();
+    if others > 0 {
+        tracing::info!(policies = others, system = %os, "policies for users are not for this system");
+    }
+    answer.0.get(MACHINE_SCOPE).cloned().unwrap_or_default()
+}
+
+/// Changes of one file, with where they belong.
+type FileChanges = Vec<(JsonTarget, Change)>;
+
+/// Sorts changes by file. Keys that make no sense are left out.
+fn by_file(changes: Vec<Change>, os: Os) -> (BTreeMap<String, FileChanges>, Summary) {
+    let mut files: BTreeMap<String, FileChanges> = BTreeMap::new();
+    let mut summary = Summary::default();
+    let mut others = 0_usize;
+    for change in changes {
+        let (Change::Remove { key } | Change::Set { key, .. }) = &change;
+        match PolicyKey::parse(key, os) {
+            Ok(PolicyKey::Json(target)) => files
+                .entry(target.path.clone())
+                .or_default()
+                .push((target, change)),
+            Ok(PolicyKey::OtherSystem) => others += 1,
+            Err(error) => {
+                tracing::error!(policy = %key, %error, "a policy is not followed");
+                summary.failed += 1;
+            }
+        }
+    }
+    if others > 0 {
+        tracing::info!(policies = others, system = %os, "policies for other systems are not followed");
+    }
+    (files, summary)
+}
+
+/// A file with its changes, worked out but not written.
+struct Edit {
+    path: String,
+    /// Its new content; none: it is removed.
+    content: Option<String>,
+    set: usize,
+    /// Keys that were to be set or removed.
+    keys: Vec<String>,
+    removed: usize,
+}
+
+/// Works out a file's changes and takes note of them in `next`. None if there is nothing to write.
+fn edit(
+    host: &dyn Host,
+    path: String,
+    changes: FileChanges,
+    next: &mut Applied,
+    summary: &mut Summary,
+) -> Option<Edit> {
+    let before = match read(host, Path::new(&path)) {
+        Ok(before) => before,
+        Err(error) => {
+            tracing::error!(file = %path, policies = changes.len(), error = %with_causes(&error), "policies are not followed");
+            summary.failed += changes.len();
+            return None;
+        }
+    };
+    let mut document = match Document::parse(before.as_deref().unwrap_or_default()) {
+        Ok(document) => document,
+        Err(error) => {
+            tracing::error!(file = %path, policies = changes.len(), error = %with_causes(&error), "policies are not followed");
+            summary.failed += changes.len();
+            return None;
+        }
+    };
+    let mut edit = Edit {
+        path,
+        content: None,
+        set: 0,
+        keys: Vec::new(),
+        removed: 0,
+    };
+    let mut created = next.notes.created.remove(&edit.path).unwrap_or_default();
+    for (target, change) in changes {
+        match change {
+            Change::Remove { key } => {
+                document.remove(&target.members, |object| created.contains(&object.join("\\")));
+                next.machine.remove(&key);
+                edit.removed += 1;
+                edit.keys.push(key);
+            }
+            Change::Set { key, value } => match document.set(&target.members, &value) {
+                Ok(objects) => {
+                    created.extend(objects.iter().map(|object| object.join("\\")));
+                    next.machine.insert(key.clone(), value);
+                    edit.set += 1;
+                    edit.keys.push(key);
+                }
+                Err(error) => {
+                    tracing::error!(policy = %key, error = %with_causes(&error), "a policy is not followed");
+                    summary.failed += 1;
+                }
+            },
+        }
+    }
+    if before.is_none() && edit.set > 0 {
+        created.insert(String::new());
+    }
+    summary.in_force += edit.set;
+    summary.removed += edit.removed;
+    let ours = created.contains("");
+    let rest = next.machine.keys().any(|key| {
+        matches!(PolicyKey::parse(key, host.os()), Ok(PolicyKey::Json(target)) if target.path == edit.path)
+    });
+    let obsolete = document.is_empty() && !rest;
+    if rest && !created.is_empty() {
+        next.notes.created.insert(edit.path.clone(), created);
+    }
+    edit.content = match before {
+        None if obsolete => return None,
+        Some(_) if obsolete && ours => None,
+        Some(before) if document.content() == before => return None,
+        _ => Some(document.content()),
+    };
+    Some(edit)
+}
+
+/// A file's content; none if there is no such file.
+fn read(host: &dyn Host, path: &Path) -> Result<Option<String>, PolicyError> {
+    // Whoever may write into the folder could have the agent read or write another file.
+    if host.read_link(path).is_ok() {
+        return Err(PolicyError::Link);
+    }
+    match host.read_file(path) {
+        Ok(content) => String::from_utf8(content)
+            .map(Some)
+            .map_err(|_| PolicyError::NotText),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Edit {
+    fn write(&self, host: &dyn Host) -> Result<(), HostError> {
+        let path = Path::new(&self.path);
+        match &self.content {
+            Some(content) => host.write_file(path, content.as_bytes(), Visibility::AsBefore),
+            None => host.remove_file(path),
+        }
+    }
+
+    /// Takes back what was noted of changes that did not happen.
+    fn undo(&self, stored: &Applied, next: &mut Applied, summary: &mut Summary) {
+        for key in &self.keys {
+            match stored.machine.get(key) {
+                Some(value) => next.machine.insert(key.clone(), value.clone()),
+                None => next.machine.remove(key),
+            };
+        }
+        match stored.notes.created.get(&self.path) {
+            Some(objects) => next.notes.created.insert(self.path.clone(), objects.clone()),
+            None => next.notes.created.remove(&self.path),
+        };
+        summary.in_force -= self.set;
+        summary.removed -= self.removed;
+        summary.failed += self.keys.len();
+    }
+}
+
+/// What was applied. A damaged file counts as nothing: then nothing is removed.
+fn load(host: &dyn Host, state: &Path) -> Result<Applied, HostError> {
+    let content = match host.read_file(state) {
+        Ok(content) => content,
+        Err(error) if error.is_not_found() => return Ok(Applied::default()),
+        Err(error) => return Err(error),
+    };
+    Ok(serde_json::from_slice(&content).unwrap_or_else(|error| {
+        tracing::warn!(%error, file = %state.display(), "damaged: policies applied so far are not removed any more");
+        Applied::default()
+    }))
+}
+
+/// Writes what was applied if that is something else than before. Computers that never had policies have no such file.
+fn store(host: &dyn Host, state: &Path, before: &Applied, next: &Applied) -> Result<(), HostError> {
+    let nothing = |applied: &Applied| {
+        applied.machine.is_empty() && applied.notes.created.is_empty() && applied.others.is_empty()
+    };
+    if before == next || nothing(before) && nothing(next) {
+        return Ok(());
+    }
+    let content = serde_json::to_vec(next)
+        .map_err(|error| HostError::new("write", state.display(), io::Error::other(error)))?;
+    host.write_file(state, &content, Visibility::Private)
+}
+
+#[cfg(test)]
+mod tests;

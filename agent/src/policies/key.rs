@@ -1,0 +1,128 @@
+//! Keys of policies: `MODULE:path:key`.
+
+use crate::host::Os;
+
+/// A policy of the module `JSON`: a file and where in it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct JsonTarget {
+    /// The file, absolute.
+    pub(super) path: String,
+    /// Names of members, from the outermost one.
+    pub(super) members: Vec<String>,
+}
+
+/// What a key says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum PolicyKey {
+    /// For this computer.
+    Json(JsonTarget),
+    /// For another system.
+    OtherSystem,
+}
+
+/// A key that makes no sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum KeyError {
+    #[error("the module is unknown: expected JSON:/path/file.json:key\\path")]
+    Module,
+    #[error("the path of the file is not absolute")]
+    RelativePath,
+    #[error("the key is missing or has an empty part: expected JSON:/path/file.json:key\\path")]
+    Members,
+}
+
+impl PolicyKey {
+    /// Takes a key of the scope `machine` apart.
+    pub(super) fn parse(key: &str, os: Os) -> Result<Self, KeyError> {
+        let (module, rest) = key.split_once(':').ok_or(KeyError::Module)?;
+        match module {
+            "JSON" => {}
+            "REGISTRY" | "DEFAULTS" => return Ok(Self::OtherSystem),
+            _ => return Err(KeyError::Module),
+        }
+        let drive = os == Os::Windows && matches!(rest.as_bytes(), [b'A'..=b'Z' | b'a'..=b'z', b':', ..]);
+        let skipped = if drive { 2 } else { 0 };
+        let end = rest[skipped..].find(':').ok_or(KeyError::Members)? + skipped;
+        let (path, members) = (&rest[..end], &rest[end + 1..]);
+        let absolute = if os == Os::Windows {
+            drive && path[skipped..].starts_with(['\\', '/'])
+        } else {
+            path.starts_with('/')
+        };
+        if !absolute || path.ends_with('/') || path.contains('\0') {
+            return Err(KeyError::RelativePath);
+        }
+        let members: Vec<String> = members.split('\\').map(str::to_owned).collect();
+        if members.iter().any(String::is_empty) {
+            return Err(KeyError::Members);
+        }
+        Ok(Self::Json(JsonTarget {
+            path: path.to_owned(),
+            members,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn json(key: &str, os: Os) -> (String, Vec<String>) {
+        match PolicyKey::parse(key, os) {
+            Ok(PolicyKey::Json(target)) => (target.path, target.members),
+            other => panic!("{key}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn file_and_members_are_taken_apart() {
+        let expected = |path: &str, members: &[&str]| {
+            (
+                path.to_owned(),
+                members.iter().map(|&m| m.to_owned()).collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(
+            json(r"JSON:/p/f.json:policies\Limits\Max", Os::Linux),
+            expected("/p/f.json", &["policies", "Limits", "Max"])
+        );
+        assert_eq!(
+            json("JSON:/p/f.json:https://example.org", Os::Linux),
+            expected("/p/f.json", &["https://example.org"])
+        );
+        assert_eq!(
+            json(r"JSON:C:\p\f.json:a\b", Os::Windows),
+            expected(r"C:\p\f.json", &["a", "b"])
+        );
+    }
+
+    #[test]
+    fn keys_that_make_no_sense_are_refused() {
+        for (key, error) in [
+            ("JSON", KeyError::Module),
+            ("XML:/p:a", KeyError::Module),
+            ("JSON:/p/f.json", KeyError::Members),
+            ("JSON:/p/f.json:", KeyError::Members),
+            (r"JSON:/p/f.json:a\\b", KeyError::Members),
+            ("JSON:p/f.json:a", KeyError::RelativePath),
+            ("JSON:~/f.json:a", KeyError::RelativePath),
+            ("JSON:/p/:a", KeyError::RelativePath),
+        ] {
+            assert_eq!(PolicyKey::parse(key, Os::Linux), Err(error), "{key}");
+        }
+        assert_eq!(
+            PolicyKey::parse(r"REGISTRY:Software\X:L", Os::Linux),
+            Ok(PolicyKey::OtherSystem)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_key_is_taken_apart_without_panic(key in "(JSON:)?\\PC{0,60}") {
+            for os in Os::ALL {
+                let _ = PolicyKey::parse(&key, os);
+            }
+        }
+    }
+}

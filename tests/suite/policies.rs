@@ -1,0 +1,97 @@
+//! Policies from the server to a file and back, with a real agent and a real mock server.
+
+use crate::support::mock::MockServer;
+use crate::support::{Agent, stderr};
+use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
+
+fn check_in(agent: &Agent) {
+    let output = agent.command().arg("--force").output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
+fn policies_come_with_the_second_inventory_and_leave_no_trace_when_withdrawn() {
+    let server = MockServer::start();
+    let agent = Agent::new(&server.agent_url);
+    let existing = agent.folder().join("existing.json");
+    let new = agent.folder().join("made/by/policies.json");
+    let before = "{\n  \"theirs\": [1,  2],\n  \"precise\": 1.10\n}\n";
+    std::fs::write(&existing, before).unwrap();
+    std::fs::set_permissions(&existing, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let key = |path: &std::path::Path, members: &str| format!("JSON:{}:{members}", path.display());
+    server.put(
+        "policies",
+        &json!({"machine": {
+            key(&existing, "HomepageLocation"): "https://example.org",
+            key(&existing, r"Limits\Max"): "12",
+            key(&new, "Enabled"): true,
+            key(&agent.folder().join("oco-agent.ini"), "x"): 1,
+            "JSON:relative.json:x": 1,
+            r"REGISTRY:Software\X:y": 1,
+        }}),
+    );
+
+    check_in(&agent);
+    assert_eq!(std::fs::read_to_string(&existing).unwrap(), before);
+    check_in(&agent);
+    let text = std::fs::read_to_string(&existing).unwrap();
+    assert!(
+        text.starts_with("{\n  \"theirs\": [1,  2],\n  \"precise\": 1.10,\n"),
+        "{text}"
+    );
+    let after: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        (&after["HomepageLocation"], &after["Limits"]["Max"]),
+        (&json!("https://example.org"), &json!(12))
+    );
+    assert_eq!(existing.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+    assert_eq!(
+        serde_json::from_slice::<Value>(&std::fs::read(&new).unwrap()).unwrap(),
+        json!({"Enabled": true})
+    );
+    assert_eq!(new.metadata().unwrap().permissions().mode() & 0o777, 0o644);
+    let state = agent.folder().join("policies.json");
+    assert_eq!(state.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+
+    server.put("policies", &json!({"machine": {}}));
+    check_in(&agent);
+    assert_eq!(std::fs::read_to_string(&existing).unwrap(), before);
+    assert!(!new.exists());
+    assert!(
+        agent.config().contains("[server]"),
+        "the configuration is no JSON and stays"
+    );
+}
+
+#[test]
+fn a_new_registration_takes_nothing_away_with_its_first_answer() {
+    let server = MockServer::start();
+    let agent = Agent::new(&server.agent_url);
+    let file = agent.folder().join("managed.json");
+    server.put(
+        "policies",
+        &json!({"machine": {format!("JSON:{}:a", file.display()): 1}}),
+    );
+    check_in(&agent);
+    check_in(&agent);
+    let applied = std::fs::read(&file).unwrap();
+
+    // Another server, which does not know the computer.
+    let other = MockServer::start();
+    let config = agent.config();
+    let config = config.replace(&server.agent_url, &other.agent_url);
+    let config: Vec<_> = config
+        .lines()
+        .map(|line| match line.split('=').next().unwrap().trim() {
+            "agent-key" => format!("agent-key = {}", crate::support::REGISTRATION_KEY),
+            "server-key" => "server-key =".to_owned(),
+            _ => line.to_owned(),
+        })
+        .collect();
+    std::fs::write(agent.config_path(), config.join("\n")).unwrap();
+    check_in(&agent);
+    assert_eq!(std::fs::read(&file).unwrap(), applied);
+    check_in(&agent);
+    assert!(!file.exists());
+}

@@ -187,6 +187,11 @@ impl Agent {
         })
     }
 
+    /// Whether it holds the server's key.
+    pub async fn is_registered(&self) -> bool {
+        self.client.is_registered().await
+    }
+
     /// The settings it works with.
     pub fn config(&self) -> &Config {
         &self.config

@@ -22,9 +22,11 @@ pub async fn run(agent: Arc<Agent>, host: Arc<dyn Host>, force_first: bool, stop
     let worker = tokio::spawn(work(agent.clone(), queue.clone(), received, stop.clone()));
     let (mut failures, mut force) = (0, force_first);
     while !stop.is_cancelled() {
+        // A registration that is under way is waited for: the server gives its keys out once.
+        let registered = agent.is_registered().await;
         let result = tokio::select! {
             result = agent.check_in(force) => result,
-            () = stop.cancelled() => break,
+            () = stop.cancelled(), if registered => break,
         };
         let CheckIn { jobs, ordered, .. } = log(result, &mut failures);
         force &= failures > 0;
@@ -124,13 +126,16 @@ fn log(result: Result<CheckIn, CheckInError>, failures: &mut u32) -> CheckIn {
             log_success(&check_in);
             check_in
         }
-        Err(error) => {
+        Err(CheckInError::Update { source, check_in }) => {
+            // The hello got through: the computer is online, and stays so at its usual pace.
+            *failures = 0;
+            tracing::error!(error = %with_causes(&source), "checked in, but the inventory was not accepted");
+            check_in
+        }
+        Err(CheckInError::Hello(error)) => {
             *failures = failures.saturating_add(1);
             tracing::error!(error = %with_causes(&error), failures = *failures, "check-in failed");
-            match error {
-                CheckInError::Update { check_in, .. } => check_in,
-                CheckInError::Hello(_) => CheckIn::default(),
-            }
+            CheckIn::default()
         }
     }
 }

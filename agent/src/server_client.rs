@@ -204,6 +204,11 @@ impl ServerClient {
         self.session.lock().await.agent_key.clone()
     }
 
+    /// Whether a server has given out its keys: its answers can be verified.
+    pub async fn is_registered(&self) -> bool {
+        !self.session.lock().await.server_key.is_empty()
+    }
+
     /// Sends one request and checks the response to it.
     pub async fn exchange<D: Serialize, P: DeserializeOwned>(
         &self,

@@ -109,3 +109,33 @@ fn a_second_agent_on_the_same_state_is_refused() {
     #[cfg(not(unix))]
     drop(daemon);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_signal_does_not_cut_off_a_registration() {
+    use crate::support::scripted::{AGENT_KEY, SERVER_KEY, ScriptedServer, hello, signed};
+    use crate::support::wait_for;
+    let gate = tempfile::tempdir().unwrap();
+    let (asked, signalled) = (gate.path().join("asked"), gate.path().join("signalled"));
+    let step = {
+        let (asked, signalled) = (asked.clone(), signalled.clone());
+        move |_: &_| {
+            std::fs::write(&asked, "").unwrap();
+            wait_for("the signal", || signalled.exists().then_some(()));
+            signed(&hello(Some(SERVER_KEY), Some(AGENT_KEY)), SERVER_KEY)
+        }
+    };
+    let server = ScriptedServer::start(vec![Box::new(step)]);
+    let agent = Agent::new(&server.url);
+    let mut daemon = agent.daemon();
+    wait_for("the registration to be under way", || {
+        asked.exists().then_some(())
+    });
+    daemon.signal("TERM");
+    wait_for("the agent to notice", || {
+        agent.log().contains("signal received").then_some(())
+    });
+    std::fs::write(&signalled, "").unwrap();
+    assert_eq!(daemon.wait(), Some(0));
+    assert_eq!(agent.setting("agent-key"), AGENT_KEY);
+}

@@ -7,10 +7,15 @@ use crate::jobs::{JobsSummary, Ticket, with_causes};
 use crate::pacing;
 use oco_protocol::job::Job;
 use oco_protocol::lenient::Id;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+/// How often a computer whose check-ins fail looks whether its network has returned.
+const NETWORK_CHECK: Duration = Duration::from_secs(5);
 
 /// Checks in until `stop` is cancelled or a job wants the agent to end, then waits for the running job. No failure ends
 /// it.
@@ -44,6 +49,7 @@ pub async fn run(agent: Arc<Agent>, host: Arc<dyn Host>, force_first: bool, stop
         );
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
+            () = network_returned(&host), if failures > 0 => tracing::info!("the network has changed: checking in at once"),
             () = stop.cancelled() => {}
         }
     }
@@ -54,6 +60,43 @@ pub async fn run(agent: Arc<Agent>, host: Arc<dyn Host>, force_first: bool, stop
         tracing::error!(%error, "the job worker ended early");
     }
     agent.settle().await;
+}
+
+/// Waits until the computer has an address that it did not have before.
+///
+/// Asked every few seconds, and only while check-ins fail: that costs one system call a time and needs no service of the
+/// system's. A cable that is pulled while its address stays is not noticed; the backoff goes on then.
+async fn network_returned(host: &Arc<dyn Host>) {
+    let mut known = None;
+    loop {
+        if let Some(now) = addresses(host.clone()).await
+            && let Some(before) = known.replace(now.clone())
+            && now.difference(&before).next().is_some()
+        {
+            return;
+        }
+        tokio::time::sleep(NETWORK_CHECK).await;
+    }
+}
+
+/// The addresses that a server may be reached from; none if they cannot be listed.
+async fn addresses(host: Arc<dyn Host>) -> Option<BTreeSet<IpAddr>> {
+    let interfaces = tokio::task::spawn_blocking(move || host.interfaces())
+        .await
+        .ok()?
+        .ok()?;
+    let interfaces = interfaces.into_iter().filter(|interface| !interface.loopback);
+    let addresses = interfaces
+        .flat_map(|interface| interface.addresses)
+        .map(|address| address.addr);
+    Some(addresses.filter(|address| !is_link_local(*address)).collect())
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
 }
 
 /// Checks in once and runs the jobs that come of it.
@@ -152,9 +195,70 @@ fn log_success(check_in: &CheckIn) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::recorded::{RecordedHost, Recording};
+    use crate::host::{Interface, InterfaceAddress};
+    use tokio::time::Instant;
 
     fn job(id: i64) -> Job {
         serde_json::from_value(serde_json::json!({"id": id, "procedure": "x"})).unwrap()
+    }
+
+    fn interface(name: &str, addresses: &[&str]) -> Interface {
+        let address = |addr: &&str| InterfaceAddress {
+            addr: addr.parse().unwrap(),
+            prefix: 24,
+            broadcast: None,
+        };
+        Interface {
+            name: name.to_owned(),
+            mac: None,
+            loopback: name == "lo",
+            addresses: addresses.iter().map(address).collect(),
+        }
+    }
+
+    /// A computer, and a task that ends once its network has returned, after its first look.
+    async fn watched(interfaces: Vec<Interface>) -> (Arc<RecordedHost>, tokio::task::JoinHandle<()>) {
+        let machine = serde_json::json!({
+            "os": "linux", "hostname": "pc", "kernel": {"release": "6.1", "machine": "x86_64"},
+            "uptime_s": 1.0, "now": "2026-11-22T06:00:00Z",
+        });
+        let host = Arc::new(RecordedHost::new(Recording::new(
+            serde_json::from_value(machine).unwrap(),
+        )));
+        host.set_interfaces(interfaces);
+        let watching: Arc<dyn Host> = host.clone();
+        let watch = tokio::spawn(async move { network_returned(&watching).await });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        (host, watch)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_comes_back_is_noticed_within_seconds() {
+        let (host, watch) = watched(vec![
+            interface("lo", &["127.0.0.1"]),
+            interface("eth0", &["fe80::1"]),
+        ])
+        .await;
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        assert!(!watch.is_finished(), "nothing has changed");
+        host.set_interfaces(vec![interface("eth0", &["fe80::1", "192.0.2.7"])]);
+        let before = Instant::now();
+        watch.await.unwrap();
+        assert!(before.elapsed() <= NETWORK_CHECK);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_went_and_returns_is_noticed_and_its_loss_is_not() {
+        let (host, watch) = watched(vec![interface("eth0", &["192.0.2.7"])]).await;
+        host.set_interfaces(vec![
+            interface("lo", &["127.0.0.1"]),
+            interface("eth0", &["169.254.3.4"]),
+        ]);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(!watch.is_finished());
+        host.set_interfaces(vec![interface("eth0", &["192.0.2.7"])]);
+        watch.await.unwrap();
     }
 
     #[test]

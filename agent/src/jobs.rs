@@ -1,6 +1,7 @@
 //! Software jobs: downloads a package, unpacks it, runs its procedure, and reports each step. The journal keeps any
 //! procedure from running twice and any outcome from being lost.
 
+mod decode;
 mod download;
 mod follow_up;
 mod journal;
@@ -332,7 +333,7 @@ impl JobEngine {
 
     /// Lets a procedure run to its end, within its time limit.
     async fn attend(&self, job: &Job, running: &mut dyn RunningProcedure) -> Result<Ended, JobError> {
-        let mut output = OutputBuffer::new(self.settings.max_output);
+        let mut output = OutputBuffer::new(self.settings.max_output, self.host.os());
         let Some(limit) = self.settings.time_limit else {
             let return_code = self.watch(job, running, &mut output).await?;
             return Ok(Ended {

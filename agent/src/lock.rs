@@ -20,6 +20,14 @@ pub enum LockError {
         /// Its process id, as it says.
         holder: String,
     },
+    /// The agent that this one replaces runs, by its own lock.
+    #[error("another agent is running already: process {pid}, by its lock {}; stop and remove it first", path.display())]
+    OtherAgent {
+        /// Its lock file.
+        path: PathBuf,
+        /// Its process id.
+        pid: u32,
+    },
     /// The file cannot be used.
     #[error("cannot lock {}; run the agent as root, or give it a folder of its own with --config", path.display())]
     File {

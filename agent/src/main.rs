@@ -6,7 +6,7 @@ use oco_agent::cli::{Cli, Task};
 use oco_agent::config::{self, Config, Document, Paths};
 use oco_agent::host::Host;
 use oco_agent::host::system::{self, SystemHost};
-use oco_agent::lock::Lock;
+use oco_agent::lock::{Lock, LockError};
 use oco_agent::observer::Unobserved;
 use oco_agent::server_client::{HttpClient, HttpError, HttpOptions, TlsRoots};
 use oco_agent::{Agent, daemon, inventory, signals};
@@ -75,6 +75,9 @@ fn print_inventory(host: &Arc<dyn Host>, paths: &Paths, config_named: bool, pret
 fn check_in(cli: &Cli, paths: &Paths, host: Arc<SystemHost>) -> Result<()> {
     let (config, _) = config::load(host.as_ref(), &paths.config)?;
     start_log(if config.debug { "debug" } else { "info" });
+    if cli.config.is_none() {
+        refuse_beside_other_agent()?;
+    }
     let _lock = Lock::acquire(&paths.lock)?;
     if let Err(error) = host.remove_old_stagings() {
         tracing::warn!(error = %error, reason = %error.source, "packages of an earlier start are left behind");
@@ -94,6 +97,16 @@ fn check_in(cli: &Cli, paths: &Paths, host: Arc<SystemHost>) -> Result<()> {
     // A question to the hardware that never returns must not keep the process.
     runtime.shutdown_background();
     result
+}
+
+/// The agent that this one replaces keeps its lock in the folder for temporary files. Two installed agents would fight
+/// over one configuration; one with a configuration of its own is no concern of theirs.
+fn refuse_beside_other_agent() -> Result<(), LockError> {
+    let path = std::env::temp_dir().join("oco-agent.lock");
+    match system::running_agent(&path) {
+        Some(pid) => Err(LockError::OtherAgent { path, pid }),
+        None => Ok(()),
+    }
 }
 
 async fn work(cli: &Cli, agent: Agent, host: Arc<SystemHost>, stop: &CancellationToken) -> Result<()> {

@@ -7,6 +7,8 @@ mod unix;
 
 #[cfg(target_os = "linux")]
 pub use linux::SystemHost;
+#[cfg(unix)]
+pub use unix::other_agent::running_agent;
 
 /// The system this program was built for.
 #[cfg(target_os = "linux")]

@@ -154,3 +154,120 @@ fn announcement(action: PowerAction, minutes: u32) -> String {
 pub(super) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::recorded::{Machine, RecordedHost, Recording};
+    use proptest::prelude::*;
+
+    const ORDERED: u64 = 1_795_327_200;
+    const DAYS: Duration = Duration::from_secs(9 * 24 * 3600);
+
+    fn host() -> RecordedHost {
+        let machine = serde_json::json!({
+            "os": "linux", "hostname": "pc", "kernel": {"release": "6.1", "machine": "x86_64"},
+            "uptime_s": 90000.0, "now": "2026-11-22T06:00:00Z",
+        });
+        let machine: Machine = serde_json::from_value(machine).unwrap();
+        let host = RecordedHost::new(Recording::new(machine));
+        host.set_now(UNIX_EPOCH + Duration::from_secs(ORDERED));
+        host
+    }
+
+    fn power() -> Power {
+        Power::new(Path::new("/var/lib/oco-agent/journal"))
+    }
+
+    fn job(follow_up: &serde_json::Value) -> Job {
+        let mut job = serde_json::json!({"id": 1, "procedure": "x"});
+        job.as_object_mut()
+            .unwrap()
+            .append(&mut follow_up.as_object().unwrap().clone());
+        serde_json::from_value(job).unwrap()
+    }
+
+    #[test]
+    fn minutes_of_zero_count_and_negative_ones_do_not() {
+        use serde_json::json;
+        for (order, follow_up) in [
+            (
+                json!({"restart": null, "shutdown": -1, "exit": "-1"}),
+                FollowUp::None,
+            ),
+            (json!({"restart": 0}), FollowUp::Power(PowerAction::Restart, 0)),
+            (
+                json!({"shutdown": "15"}),
+                FollowUp::Power(PowerAction::Shutdown, 15),
+            ),
+            (json!({"exit": 5}), FollowUp::Exit),
+            (
+                json!({"restart": 3, "shutdown": 4, "exit": 0}),
+                FollowUp::Power(PowerAction::Restart, 3),
+            ),
+            (
+                json!({"restart": i64::MAX}),
+                FollowUp::Power(PowerAction::Restart, MAX_MINUTES),
+            ),
+        ] {
+            assert_eq!(FollowUp::of(&job(&order)), follow_up, "{order}");
+        }
+    }
+
+    #[test]
+    fn users_are_told_and_given_the_time() {
+        let host = host();
+        host.set_logged_in_users(&["ada"]);
+        power().order(&host, PowerAction::Restart, 15).unwrap();
+        assert_eq!(host.power_orders(), [(PowerAction::Restart, 15)]);
+        let message = &host.messages()[0];
+        assert!(message.contains("restarted in 15 minutes"), "{message}");
+    }
+
+    #[test]
+    fn where_nobody_is_logged_in_it_happens_at_once() {
+        let host = host();
+        power().order(&host, PowerAction::Shutdown, 15).unwrap();
+        assert_eq!(host.power_orders(), [(PowerAction::Shutdown, 0)]);
+        assert!(host.messages().is_empty());
+    }
+
+    #[test]
+    fn further_jobs_wait_for_the_restart_even_if_the_agent_starts_anew() {
+        let host = host();
+        host.set_logged_in_users(&["ada"]);
+        assert_eq!(power().pending(&host), None);
+        power().order(&host, PowerAction::Restart, 15).unwrap();
+        assert_eq!(power().pending(&host), Some(PowerAction::Restart));
+        host.set_now(UNIX_EPOCH + Duration::from_secs(ORDERED + 15 * 60 + OVERDUE + 1));
+        assert_eq!(power().pending(&host), None, "somebody has cancelled it");
+        assert!(!host.exists(&power().file), "and it is forgotten");
+    }
+
+    #[test]
+    fn after_the_restart_jobs_go_on() {
+        let pending = Pending {
+            action: PowerAction::Restart,
+            ordered: ORDERED,
+            minutes: 5,
+        };
+        assert!(is_to_come(pending, ORDERED + 299, DAYS));
+        assert!(!is_to_come(pending, ORDERED + 400, Duration::from_secs(60)));
+        assert!(
+            !is_to_come(pending, ORDERED - 3600, DAYS),
+            "the clock was set back"
+        );
+        assert!(restarted_since(ORDERED, ORDERED + 400, Duration::from_secs(60)));
+        assert!(!restarted_since(ORDERED, ORDERED + 400, DAYS));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_to_come_for_ever(ordered in 0u64..4_000_000_000, minutes in 0..=MAX_MINUTES, now: u32) {
+            let pending = Pending { action: PowerAction::Restart, ordered, minutes };
+            if is_to_come(pending, now.into(), DAYS) {
+                prop_assert!(u64::from(now) <= ordered + u64::from(minutes) * 60 + OVERDUE);
+            }
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! A job's output within bounds: its head and its tail are kept, and the cut between them is named.
 
+use super::decode;
+use crate::host::Os;
 use std::collections::VecDeque;
 
 /// Collects output, keeping at most a given number of bytes.
@@ -9,16 +11,19 @@ pub(super) struct OutputBuffer {
     tail: VecDeque<u8>,
     half: usize,
     total: u64,
+    os: Os,
 }
 
 impl OutputBuffer {
-    /// A buffer that keeps `max` bytes: one half from the beginning, the other from the end.
-    pub(super) fn new(max: usize) -> Self {
+    /// A buffer that keeps `max` bytes of what a program on `os` writes: one half from the beginning, the other from the
+    /// end.
+    pub(super) fn new(max: usize, os: Os) -> Self {
         Self {
             head: Vec::new(),
             tail: VecDeque::new(),
             half: max.div_ceil(2).max(1),
             total: 0,
+            os,
         }
     }
 
@@ -38,17 +43,14 @@ impl OutputBuffer {
         self.total
     }
 
-    /// The output as text: UTF-8, with what is not replaced by U+FFFD.
+    /// The output as text.
     pub(super) fn text(&self) -> String {
         let cut = self.total - (self.head.len() + self.tail.len()) as u64;
         let tail: Vec<u8> = self.tail.iter().copied().collect();
         if cut == 0 {
-            return String::from_utf8_lossy(&[self.head.as_slice(), &tail].concat()).into_owned();
+            return decode::text(&[self.head.as_slice(), &tail].concat(), self.os);
         }
-        let (head, tail) = (
-            String::from_utf8_lossy(&self.head),
-            String::from_utf8_lossy(&tail),
-        );
+        let (head, tail) = decode::texts_around_cut(&self.head, &tail, self.os);
         format!("{head}\n[... {cut} bytes of output left out ...]\n{tail}")
     }
 }
@@ -60,7 +62,7 @@ mod tests {
 
     #[test]
     fn the_middle_of_long_output_is_left_out_and_named() {
-        let mut output = OutputBuffer::new(8);
+        let mut output = OutputBuffer::new(8, Os::Linux);
         for piece in ["abcdef", "ghij", "klmnop"] {
             output.push(piece.as_bytes());
         }
@@ -72,7 +74,7 @@ mod tests {
         #[test]
         fn output_within_bounds_is_kept_whole(pieces in proptest::collection::vec("[a-z]{0,9}", 0..9)) {
             let whole = pieces.concat();
-            let mut output = OutputBuffer::new(whole.len().max(1));
+            let mut output = OutputBuffer::new(whole.len().max(1), Os::Linux);
             pieces.iter().for_each(|piece| output.push(piece.as_bytes()));
             prop_assert_eq!(output.text(), whole);
         }
@@ -80,7 +82,7 @@ mod tests {
         #[test]
         fn head_and_tail_survive_whatever_the_pieces(pieces in proptest::collection::vec("[a-z]{0,30}", 0..9), max in 2usize..20) {
             let whole = pieces.concat();
-            let mut output = OutputBuffer::new(max);
+            let mut output = OutputBuffer::new(max, Os::Linux);
             pieces.iter().for_each(|piece| output.push(piece.as_bytes()));
             let (text, half) = (output.text(), max.div_ceil(2));
             if whole.len() > 2 * half {

@@ -120,6 +120,16 @@ impl MockServer {
         created["id"].as_i64().unwrap()
     }
 
+    /// Creates a package without files that wants something done after its success: 1 restart, 2 shutdown, 3 the agent
+    /// exits.
+    pub(crate) fn package_with_post_action(&self, name: &str, procedure: &str, post_action: i64) -> i64 {
+        let created = self.post(
+            "packages",
+            &json!({"name": name, "version": "1.0", "procedure": procedure, "success_codes": "0", "post_action": post_action}),
+        );
+        created["id"].as_i64().unwrap()
+    }
+
     /// Deploys packages to all computers; the id of the deployment.
     pub(crate) fn deploy(&self, packages: &[i64], sequence_mode: u8) -> i64 {
         let body = json!({"name": "a deployment", "packages": packages, "computers": "all", "sequence_mode": sequence_mode});

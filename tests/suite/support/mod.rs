@@ -110,15 +110,14 @@ impl Agent {
 
     /// Starts it as a daemon, with its log in a file.
     pub(crate) fn daemon(&self) -> Daemon {
+        self.daemon_by(self.command())
+    }
+
+    /// Starts it as a daemon by this command, with its log in a file.
+    pub(crate) fn daemon_by(&self, mut command: Command) -> Daemon {
         let log = std::fs::File::create(self.folder().join("log")).unwrap();
-        Daemon(
-            self.command()
-                .arg("--daemon")
-                .stderr(log)
-                .stdout(Stdio::null())
-                .spawn()
-                .unwrap(),
-        )
+        command.arg("--daemon").stderr(log).stdout(Stdio::null());
+        Daemon(command.spawn().unwrap())
     }
 
     /// The log of its daemon so far.

@@ -3,6 +3,7 @@
 pub(super) mod command;
 pub(super) mod files;
 pub(super) mod interfaces;
+pub(super) mod other_agent;
 pub(super) mod password;
 pub(super) mod power;
 pub(super) mod procedure;

@@ -1,0 +1,138 @@
+//! The agent that this one replaces: whether it still runs, by its lock in the folder for temporary files.
+
+use rustix::fs::OFlags;
+use rustix::process::{Pid, geteuid, test_kill_process};
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Longest process id with what is around it, bytes.
+const MAX_LOCK: u64 = 32;
+
+/// The process id in a lock file, if that is another agent's which is alive.
+///
+/// Everybody can write into the folder, so a file counts only if it is root's or this user's own. An id may have been
+/// given to another program since, so the process must be called like an agent, as far as that can be seen.
+pub fn running_agent(lock_file: &Path) -> Option<u32> {
+    let pid = read_lock(lock_file)
+        .inspect_err(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                tracing::warn!(%error, path = %lock_file.display(), "the lock of another agent is not heeded");
+            }
+        })
+        .ok()??;
+    let process = Pid::from_raw(pid.try_into().ok()?)?;
+    let gone = test_kill_process(process) == Err(rustix::io::Errno::SRCH);
+    if pid == std::process::id() || gone || !is_called_agent(pid) {
+        tracing::info!(process.id = pid, path = %lock_file.display(), "an orphaned lock of another agent is ignored");
+        return None;
+    }
+    Some(pid)
+}
+
+fn read_lock(path: &Path) -> io::Result<Option<u32>> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    if metadata.uid() != 0 && metadata.uid() != geteuid().as_raw() {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "it belongs to some user",
+        ));
+    }
+    let mut text = String::new();
+    file.take(MAX_LOCK).read_to_string(&mut text)?;
+    Ok(text.trim().parse().ok())
+}
+
+/// True also where nobody can tell.
+fn is_called_agent(pid: u32) -> bool {
+    let command_line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let command_line = String::from_utf8_lossy(&command_line);
+    command_line.is_empty()
+        || ["oco-agent", "oco_agent"]
+            .iter()
+            .any(|name| command_line.contains(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::CommandExt;
+    use std::process::{Child, Command, Stdio};
+
+    /// A process that is called so; ended on drop.
+    struct Process(Child);
+
+    impl Process {
+        fn start(name: &str) -> Self {
+            let mut command = Command::new("sleep");
+            command
+                .arg0(name)
+                .arg("600")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            let process = Self(command.spawn().unwrap());
+            // For a moment after its start, a process has no name that could be read.
+            while std::fs::read(format!("/proc/{}/cmdline", process.id()))
+                .unwrap()
+                .is_empty()
+            {
+                std::thread::yield_now();
+            }
+            process
+        }
+
+        fn id(&self) -> u32 {
+            self.0.id()
+        }
+    }
+
+    impl Drop for Process {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn a_living_agent_is_found_and_an_orphaned_lock_is_not_heeded() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = folder.path().join("oco-agent.lock");
+        assert_eq!(running_agent(&lock), None);
+        let agent = Process::start("/opt/oco-agent/oco-agent");
+        let pid = agent.id();
+        std::fs::write(&lock, format!("{pid}\n")).unwrap();
+        assert_eq!(running_agent(&lock), Some(pid));
+        drop(agent);
+        assert_eq!(running_agent(&lock), None);
+    }
+
+    #[test]
+    fn strangers_and_rubbish_keep_nobody_from_starting() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = folder.path().join("oco-agent.lock");
+        let stranger = Process::start("editor");
+        for content in [
+            stranger.id().to_string(),
+            std::process::id().to_string(),
+            String::new(),
+            "-1".to_owned(),
+            "0".to_owned(),
+            "99999999999999999999".to_owned(),
+            "pid".to_owned(),
+        ] {
+            std::fs::write(&lock, &content).unwrap();
+            assert_eq!(running_agent(&lock), None, "{content}");
+        }
+        let agent = Process::start("oco-agent");
+        std::fs::remove_file(&lock).unwrap();
+        std::fs::write(folder.path().join("target"), agent.id().to_string()).unwrap();
+        std::os::unix::fs::symlink("target", &lock).unwrap();
+        assert_eq!(running_agent(&lock), None, "a link leads anywhere");
+    }
+}

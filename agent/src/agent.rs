@@ -3,13 +3,14 @@
 //! What to do after a hello is decided by [`plan`], a pure function; [`Agent`] performs it.
 
 use crate::config::{self, Config, ConfigError, Paths};
+use crate::errors::with_causes;
 use crate::events;
 use crate::host::{Host, HostError};
 use crate::inventory;
-use crate::jobs::{JobEngine, JobSettings, JobsSummary, Ticket, with_causes};
+use crate::jobs::{JobEngine, JobSettings, JobsSummary, Ticket};
 use crate::observer::Observer;
 use crate::pacing;
-use crate::passwords::{self, RotationError};
+use crate::passwords;
 use crate::policies;
 use crate::server_client::{ExchangeError, HttpClient, HttpError, Sender, ServerClient};
 use crate::service_checks;
@@ -351,7 +352,7 @@ impl Agent {
                     "passwords rotated"
                 );
             }
-            Ok(Err(error @ (RotationError::Exchange(_) | RotationError::Declined))) => {
+            Ok(Err(error)) => {
                 tracing::error!(error = %with_causes(&error), "no password was set");
             }
             Err(error) => tracing::error!(%error, "rotating passwords ended early"),
@@ -378,7 +379,7 @@ impl Agent {
                 .await
             {
                 Ok(answer) => {
-                    self.follow(answer.params.policies).await;
+                    self.follow(answer.policies).await;
                     return Ok(());
                 }
                 Err(error @ ExchangeError::Refused { status: 500.., .. }) if attempt < UPDATE_RETRIES => {

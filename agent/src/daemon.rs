@@ -2,8 +2,9 @@
 //! computer look offline.
 
 use crate::agent::{Agent, CheckIn, CheckInError};
+use crate::errors::with_causes;
 use crate::host::Host;
-use crate::jobs::{JobsSummary, Ticket, with_causes};
+use crate::jobs::{JobsSummary, Ticket};
 use crate::pacing;
 use oco_protocol::job::Job;
 use oco_protocol::lenient::Id;

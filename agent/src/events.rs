@@ -75,7 +75,7 @@ pub fn collect(host: &dyn Host, queries: &[EventQuery]) -> Vec<Event> {
                 events.extend(found.events);
             }
             Err(error) => {
-                tracing::warn!(error = %crate::jobs::with_causes(&error), "events cannot be collected");
+                tracing::warn!(error = %crate::errors::with_causes(&error), "events cannot be collected");
             }
         }
     }

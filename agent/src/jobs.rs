@@ -12,6 +12,7 @@ pub use journal::Ticket;
 pub use unpack::{Limits, UnpackError};
 
 use crate::config::Config;
+use crate::errors::with_causes;
 use crate::host::{Host, HostError, PowerAction, Procedure, RunningProcedure};
 use crate::observer::{JobEvent, Observer};
 use crate::server_client::{ExchangeError, ServerClient};
@@ -416,11 +417,7 @@ impl JobEngine {
                 .exchange::<_, JobReportAnswer>(Method::UpdateJobState, report)
                 .await
             {
-                Ok(answer) if answer.success.is_yes() => return Some(answer.params.job_succeeded),
-                Ok(_) => {
-                    tracing::error!(job.id = %report.job_id, "the server did not take the outcome: it is reported again at the next check-in");
-                    return None;
-                }
+                Ok(answer) => return Some(answer.job_succeeded),
                 Err(error) => error,
             };
             let lost = matches!(
@@ -444,21 +441,6 @@ impl JobEngine {
             succeeded,
         });
     }
-}
-
-/// An error with all its causes in one line.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 fn report(

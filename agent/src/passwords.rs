@@ -1,8 +1,8 @@
 //! Password rotation: new passwords for local accounts, stored by the server first and set only then.
 
+use crate::errors::with_causes;
 use crate::host::{Host, HostError};
-use crate::jobs::with_causes;
-use crate::server_client::{Answer, ExchangeError, ServerClient};
+use crate::server_client::{ExchangeError, ServerClient};
 use oco_protocol::Key;
 use oco_protocol::password::{EncryptedPassword, IV_LENGTH, PasswordReport, PasswordsData};
 use oco_protocol::rpc::{Method, PasswordRule};
@@ -37,17 +37,6 @@ pub enum RuleError {
     Random(#[from] HostError),
 }
 
-/// Passwords that could not be rotated.
-#[derive(Debug, thiserror::Error)]
-pub enum RotationError {
-    /// The server did not take them.
-    #[error(transparent)]
-    Exchange(#[from] ExchangeError),
-    /// The server took the request and said no.
-    #[error("the server did not store the new passwords")]
-    Declined,
-}
-
 /// What came of a rotation: names of accounts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rotation {
@@ -80,23 +69,16 @@ pub async fn rotate(
     host: Arc<dyn Host>,
     client: &ServerClient,
     rules: &[PasswordRule],
-) -> Result<Rotation, RotationError> {
+) -> Result<Rotation, ExchangeError> {
     let passwords = draw_all(host.as_ref(), &client.agent_key().await, rules);
     if passwords.is_empty() {
         return Ok(Rotation::default());
     }
-    match send(client, &passwords, false).await {
-        Ok(answer) if answer.success.is_yes() => {}
-        Ok(_) => {
+    if let Err(error) = send(client, &passwords, false).await {
+        if !matches!(error, ExchangeError::Refused { status: 400..500, .. }) {
             revoke(client, &passwords).await;
-            return Err(RotationError::Declined);
         }
-        Err(error) => {
-            if !matches!(error, ExchangeError::Refused { status: 400..500, .. }) {
-                revoke(client, &passwords).await;
-            }
-            return Err(error.into());
-        }
+        return Err(error);
     }
     let (set, failed) = set_all(host, passwords).await;
     if !failed.is_empty() {
@@ -180,7 +162,7 @@ async fn send(
     client: &ServerClient,
     passwords: &[NewPassword],
     revoke: bool,
-) -> Result<Answer<Value>, ExchangeError> {
+) -> Result<Value, ExchangeError> {
     let passwords = passwords.iter().map(|new| PasswordReport {
         username: new.username.clone(),
         password: new.encrypted.clone(),

@@ -6,8 +6,8 @@
 mod json;
 mod key;
 
+use crate::errors::with_causes;
 use crate::host::{Host, HostError, Os, Visibility};
-use crate::jobs::with_causes;
 use json::{Document, EditError};
 use key::{JsonTarget, PolicyKey};
 use oco_protocol::policy::{MACHINE_SCOPE, Policies, ScopePolicies};

@@ -10,7 +10,7 @@ use crate::host::{Host, HostError};
 use crate::observer::{Exchange, ExchangeOutcome, Observer, TransportFailure};
 use crate::state::Timestamps;
 use bytes::Bytes;
-use oco_protocol::lenient::{Id, Success};
+use oco_protocol::lenient::Id;
 use oco_protocol::rpc::{CONTENT_TYPE, DownloadParams, HelloAnswer, Method, Params, Request, Response};
 use oco_protocol::signature::{self, AGENT_SIGNATURE_HEADER, SERVER_SIGNATURE_HEADER};
 use oco_protocol::{Key, Timestamp};
@@ -131,15 +131,6 @@ pub enum Distrust {
     UnverifiedKeys,
 }
 
-/// A server's answer that passed all checks.
-#[derive(Debug, Clone)]
-pub struct Answer<P> {
-    /// Whether the server did what was asked.
-    pub success: Success,
-    /// What it says.
-    pub params: P,
-}
-
 /// Talks to one server for one computer. Exchanges are one at a time, so that timestamps of both directions only grow.
 pub struct ServerClient {
     http: HttpClient,
@@ -209,12 +200,12 @@ impl ServerClient {
         !self.session.lock().await.server_key.is_empty()
     }
 
-    /// Sends one request and checks the response to it.
+    /// Sends one request and checks the response to it; what is returned passed all checks, and the server said yes.
     pub async fn exchange<D: Serialize, P: DeserializeOwned>(
         &self,
         method: Method,
         data: D,
-    ) -> Result<Answer<P>, ExchangeError> {
+    ) -> Result<P, ExchangeError> {
         let mut session = self.session.lock().await;
         let started = Instant::now();
         let result = match self.round_trip(method, data, &mut session).await {
@@ -373,9 +364,9 @@ impl ServerClient {
         }
         let (answer, timestamp) = verified::<HelloAnswer>(method, raw, session)?;
         // Keys first: the server gives them out once, while a timestamp that is lost is merely accepted again.
-        self.keep_keys(&answer.params, first_server_key, session)?;
+        self.keep_keys(&answer, first_server_key, session)?;
         self.remember(method, timestamp, session)?;
-        Ok(answer.params)
+        Ok(answer)
     }
 
     /// Checks an answer, remembers its timestamp, and only then gives its content out.
@@ -384,7 +375,7 @@ impl ServerClient {
         method: Method,
         raw: &RawResponse,
         session: &mut Session,
-    ) -> Result<Answer<P>, ExchangeError> {
+    ) -> Result<P, ExchangeError> {
         let (answer, timestamp) = verified(method, raw, session)?;
         self.remember(method, timestamp, session)?;
         Ok(answer)
@@ -535,7 +526,7 @@ fn verified<P: DeserializeOwned>(
     method: Method,
     raw: &RawResponse,
     session: &Session,
-) -> Result<(Answer<P>, Timestamp), ExchangeError> {
+) -> Result<(P, Timestamp), ExchangeError> {
     if !session.server_key.is_empty() {
         check_signature(method, raw, &session.server_key)?;
     }
@@ -554,13 +545,7 @@ fn verified<P: DeserializeOwned>(
     if !response.result.success.is_yes() {
         return Err(ExchangeError::Declined { method });
     }
-    Ok((
-        Answer {
-            success: response.result.success,
-            params: response.result.params,
-        },
-        timestamp,
-    ))
+    Ok((response.result.params, timestamp))
 }
 
 /// Gives up a download that is too large, or so slow that it would block the jobs behind it.

@@ -11,7 +11,7 @@ mod update_job_state;
 use crate::access_log::{Label, UNKNOWN};
 use crate::error::Refusal;
 use crate::state::ServerState;
-use crate::store::Computer;
+use crate::store::{Computer, Write};
 use axum::body::{Body, HttpBody};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -25,7 +25,7 @@ use oco_protocol::{Key, signature};
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit};
 
 /// Most items of a list in one request: logins, events, passwords.
 const MAX_ITEMS: usize = 10_000;
@@ -225,4 +225,21 @@ fn section_digest(parts: &[&[u8]]) -> i64 {
 fn is_date_time(text: &str) -> bool {
     const FORMAT: &str = "%Y-%m-%d %H:%M:%S";
     text.len() == 19 && jiff::civil::DateTime::strptime(FORMAT, text).is_ok()
+}
+/// Stores what was compared under a computer's turn, and gives the turn up only then, even where the client hangs up.
+async fn store_in_turn<W: Write<Output = ()>>(
+    state: &Arc<ServerState>,
+    write: W,
+    turn: OwnedMutexGuard<()>,
+) -> Result<(), Refusal> {
+    let state = state.clone();
+    let stored = tokio::spawn(async move {
+        let stored = state.store.write(write).await;
+        drop(turn);
+        stored
+    });
+    stored
+        .await
+        .map_err(|_| Refusal::Conflict("storing was cut off"))?
+        .map_err(Into::into)
 }

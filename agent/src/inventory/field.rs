@@ -1,8 +1,9 @@
 //! What the collectors share: their errors, and what a failed one costs.
 
+use crate::errors::with_causes;
 use crate::host::{Command, Host, HostError};
 use std::error::Error;
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -59,22 +60,11 @@ pub(super) fn field<T, E: Error>(name: &'static str, collected: Result<T, E>) ->
         .inspect_err(|error| {
             tracing::warn!(
                 inventory.field = name,
-                error = chain(error),
+                error = with_causes(&error),
                 "cannot collect a field"
             );
         })
         .ok()
-}
-
-/// An error with its causes.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let _ = write!(text, ": {error}");
-        source = error.source();
-    }
-    text
 }
 
 /// Turns "the machine has no such thing" into `None`.

@@ -1,7 +1,8 @@
 //! Collecting the inventory in parts. One that fails or hangs costs its own fields, and the log says which.
 
 use super::Options;
-use super::field::{CollectError, chain};
+use super::field::CollectError;
+use crate::errors::with_causes;
 use crate::host::Host;
 use oco_protocol::inventory::Inventory;
 use std::sync::Arc;
@@ -119,7 +120,7 @@ impl Part {
             Ok(found) => found(inventory),
             Err(error) => tracing::warn!(
                 inventory.field = self.name,
-                error = chain(&error),
+                error = with_causes(&error),
                 "cannot collect a field"
             ),
         }

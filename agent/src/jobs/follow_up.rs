@@ -1,5 +1,6 @@
 //! What comes after a job that succeeded: a restart, a shutdown, or the end of this agent so that its new version starts.
 
+use crate::errors::with_causes;
 use crate::host::{Host, HostError, PowerAction, Visibility};
 use oco_protocol::job::Job;
 use serde::{Deserialize, Serialize};
@@ -74,7 +75,7 @@ impl Power {
             Ok(users) if users.is_empty() => 0,
             Ok(_) => minutes,
             Err(error) => {
-                tracing::warn!(error = %super::with_causes(&error), "cannot tell whether somebody is logged in; they may be");
+                tracing::warn!(error = %with_causes(&error), "cannot tell whether somebody is logged in; they may be");
                 minutes
             }
         };
@@ -87,7 +88,7 @@ impl Power {
         if minutes > 0
             && let Err(error) = host.notify_users(&announcement(action, minutes))
         {
-            tracing::warn!(error = %super::with_causes(&error), "not all users could be told");
+            tracing::warn!(error = %with_causes(&error), "not all users could be told");
         }
         host.schedule_power(action, minutes).inspect_err(|_| {
             self.forget(host);
@@ -114,13 +115,13 @@ impl Power {
     fn remember(&self, host: &dyn Host, pending: &Pending) {
         let content = serde_json::to_vec(pending).unwrap_or_default();
         if let Err(error) = host.write_file(&self.file, &content, Visibility::Private) {
-            tracing::warn!(error = %super::with_causes(&error), "an agent that starts before the restart will not know of it");
+            tracing::warn!(error = %with_causes(&error), "an agent that starts before the restart will not know of it");
         }
     }
 
     fn forget(&self, host: &dyn Host) {
         if let Err(error) = host.remove_file(&self.file) {
-            tracing::warn!(error = %super::with_causes(&error), "a restart that is over cannot be forgotten");
+            tracing::warn!(error = %with_causes(&error), "a restart that is over cannot be forgotten");
         }
     }
 }

@@ -23,6 +23,7 @@
 //! number and age; an entry that the server still asks for does not age.
 
 use super::follow_up::FollowUp;
+use crate::errors::with_causes;
 use crate::host::{Host, HostError, Visibility};
 use oco_protocol::job::{AGENT_ERROR_CODE, Job, JobReport, JobState};
 use oco_protocol::lenient::Id;
@@ -158,7 +159,7 @@ impl Journal {
             state: Mutex::default(),
         };
         if let Err(error) = journal.ensure_loaded() {
-            tracing::error!(error = %super::with_causes(&error), "the job journal cannot be read; no job is run until it can");
+            tracing::error!(error = %with_causes(&error), "the job journal cannot be read; no job is run until it can");
         }
         journal
     }
@@ -219,11 +220,9 @@ impl Journal {
     fn load_one(&self, name: String) {
         let now = self.now();
         let content = self.host.read_file(&self.folder.join(&name));
-        let parsed = content
-            .map_err(|error| super::with_causes(&error))
-            .and_then(|content| {
-                serde_json::from_slice::<Record>(&content).map_err(|error| error.to_string())
-            });
+        let parsed = content.map_err(|error| with_causes(&error)).and_then(|content| {
+            serde_json::from_slice::<Record>(&content).map_err(|error| error.to_string())
+        });
         let record = match parsed {
             Ok(record) if now > record.ordered.saturating_add(MAX_AGE) => {
                 tracing::warn!(
@@ -267,13 +266,13 @@ impl Journal {
 
     fn put_logged(&self, name: String, record: Record) {
         if let Err(error) = self.put(name, record) {
-            tracing::error!(error = %super::with_causes(&error), "the job journal cannot be written");
+            tracing::error!(error = %with_causes(&error), "the job journal cannot be written");
         }
     }
 
     fn remove(&self, name: &str) {
         if let Err(error) = self.host.remove_file(&self.folder.join(name)) {
-            tracing::warn!(error = %super::with_causes(&error), "cannot remove an entry of the job journal");
+            tracing::warn!(error = %with_causes(&error), "cannot remove an entry of the job journal");
         }
     }
 

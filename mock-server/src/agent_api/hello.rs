@@ -3,7 +3,7 @@
 mod answer;
 mod decide;
 
-use super::{Request, section_digest};
+use super::{Request, section_digest, store_in_turn};
 use crate::error::Refusal;
 use crate::keys;
 use crate::state::ServerState;
@@ -186,16 +186,7 @@ async fn store_sections(
         computer: computer.clone(),
         sections,
     };
-    let state = state.clone();
-    let stored = tokio::spawn(async move {
-        let stored = state.store.write(write).await;
-        drop(turn);
-        stored
-    });
-    stored
-        .await
-        .map_err(|_| Refusal::Conflict("storing was cut off"))?
-        .map_err(Into::into)
+    store_in_turn(state, write, turn).await
 }
 
 fn changed_sections(data: &HelloData<'_>, digests: &Digests) -> Vec<ChangedSection> {

@@ -1,6 +1,6 @@
 //! `oco.agent.update`: the inventory, of which only what changed is stored.
 
-use super::{MAX_ITEMS, Request, is_date_time, section_digest};
+use super::{MAX_ITEMS, Request, is_date_time, section_digest, store_in_turn};
 use crate::error::Refusal;
 use crate::state::ServerState;
 use crate::store::inventory::{ChangedSection, LoginRow, Section, SoftwareItem, StoreInventory};
@@ -186,16 +186,7 @@ async fn store(
         index: state.store.software.clone(),
         logins: parsed.logins,
     };
-    let state = state.clone();
-    let stored = tokio::spawn(async move {
-        let stored = state.store.write(write).await;
-        drop(turn);
-        stored
-    });
-    stored
-        .await
-        .map_err(|_| Refusal::Conflict("storing was cut off"))?
-        .map_err(Into::into)
+    store_in_turn(state, write, turn).await
 }
 
 #[cfg(test)]

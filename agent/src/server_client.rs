@@ -1,18 +1,21 @@
 //! The agent's side of the wire: signs and sends requests, and lets nothing of a response through before its signature
 //! and timestamp have been checked.
 
+mod error;
 mod http;
+mod transport;
+mod verify;
 
+pub use error::{Distrust, ExchangeError};
 pub use http::{HttpClient, HttpError, HttpOptions, TlsRoots};
 
-use crate::config::{self, ConfigError, Paths};
-use crate::host::{Host, HostError};
-use crate::observer::{Exchange, ExchangeOutcome, Observer, TransportFailure};
+use crate::config::{self, Paths};
+use crate::host::Host;
+use crate::observer::{Exchange, ExchangeOutcome, Observer};
 use crate::state::Timestamps;
-use bytes::Bytes;
 use oco_protocol::lenient::Id;
-use oco_protocol::rpc::{CONTENT_TYPE, DownloadParams, HelloAnswer, Method, Params, Request, Response};
-use oco_protocol::signature::{self, AGENT_SIGNATURE_HEADER, SERVER_SIGNATURE_HEADER};
+use oco_protocol::rpc::{CONTENT_TYPE, DownloadParams, HelloAnswer, Method, Params, Request};
+use oco_protocol::signature::{self, AGENT_SIGNATURE_HEADER};
 use oco_protocol::{Key, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,18 +23,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use transport::{RawResponse, check_status, read_body, send, transport};
+use verify::{check_signature, is_storable, parse, verified};
 
-/// Responses larger than this are not read: real ones are some kilobytes, policies some hundred.
-const MAX_RESPONSE_BYTES: usize = 8 << 20;
 /// Archives larger than this are not downloaded.
 const MAX_ARCHIVE_BYTES: u64 = 64 << 30;
 /// A download may take this long, and a second more for each [`SLOWEST_DOWNLOAD`] bytes it has brought.
 const DOWNLOAD_PATIENCE: Duration = Duration::from_secs(600);
 /// Bytes a second below which a download is given up once its patience is used up.
 const SLOWEST_DOWNLOAD: u64 = 1024;
-/// How much of an error's text is kept.
-const MAX_REASON_BYTES: usize = 300;
-
 /// Who this agent says it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sender {
@@ -39,96 +39,6 @@ pub struct Sender {
     pub uid: String,
     /// Host name.
     pub hostname: String,
-}
-
-/// An exchange that brought nothing usable.
-#[derive(Debug, thiserror::Error)]
-pub enum ExchangeError {
-    /// The request did not get through, or the response did not come back whole.
-    #[error("{method}: {failure}")]
-    Transport {
-        /// What was asked.
-        method: Method,
-        /// In one word.
-        failure: TransportFailure,
-        /// In detail.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// The response did not arrive within the time limit.
-    #[error("{method}: no complete response within {} s", limit.as_secs())]
-    TimedOut {
-        /// What was asked.
-        method: Method,
-        /// The limit.
-        limit: Duration,
-    },
-    /// The server said no.
-    #[error("{method}: the server refused with status {status}: {}{}", if reason.is_empty() { "(no reason given)" } else { reason }, hint(reason))]
-    Refused {
-        /// What was asked.
-        method: Method,
-        /// HTTP status.
-        status: u16,
-        /// First line of its answer.
-        reason: String,
-    },
-    /// The response is not proven to be the server's, so nothing of it was used.
-    #[error("{method}: the response is not trusted: {distrust}")]
-    Untrusted {
-        /// What was asked.
-        method: Method,
-        /// Why not.
-        distrust: Distrust,
-    },
-    /// The response makes no sense.
-    #[error("{method}: the response makes no sense: {reason}")]
-    Malformed {
-        /// What was asked.
-        method: Method,
-        /// Why not.
-        reason: String,
-    },
-    /// The server says it did not do what was asked.
-    #[error("{method}: the server answered that it did not succeed")]
-    Declined {
-        /// What was asked.
-        method: Method,
-    },
-    /// The request could not be made, or the agent's memory of the exchange could not be written.
-    #[error("{method}: state cannot be kept; check free space and permissions")]
-    State {
-        /// What was asked.
-        method: Method,
-        /// Why not.
-        #[source]
-        source: HostError,
-    },
-    /// Keys could not be written into the configuration.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-}
-
-/// Why a response is not trusted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Distrust {
-    /// There is no signature.
-    #[error("it carries no signature")]
-    Unsigned,
-    /// The signature is wrong.
-    #[error(
-        "its signature does not fit the server key; if the server was set up anew, empty [server] server-key"
-    )]
-    WrongSignature,
-    /// It was given before, or is older than one that was.
-    #[error(
-        "its timestamp {0} is not newer than the last accepted one, {1}; if the server's clock was ahead and has been set \
-         right, remove the agent's timestamp file"
-    )]
-    NotNewer(Timestamp, Timestamp),
-    /// It carries an agent key that nothing proves to be the server's.
-    #[error("it brings an agent key without a signature that can be verified")]
-    UnverifiedKeys,
 }
 
 /// Talks to one server for one computer. Exchanges are one at a time, so that timestamps of both directions only grow.
@@ -148,12 +58,6 @@ struct Session {
     agent_key: Key,
     server_key: Key,
     timestamps: Timestamps,
-}
-
-/// A body with its signature, before anything is made of it.
-struct RawResponse {
-    body: Bytes,
-    signature: Option<String>,
 }
 
 impl ServerClient {
@@ -362,7 +266,8 @@ impl ServerClient {
                 ),
             }
         }
-        let (answer, timestamp) = verified::<HelloAnswer>(method, raw, session)?;
+        let (answer, timestamp) =
+            verified::<HelloAnswer>(method, raw, &session.server_key, session.timestamps.received)?;
         // Keys first: the server gives them out once, while a timestamp that is lost is merely accepted again.
         self.keep_keys(&answer, first_server_key, session)?;
         self.remember(method, timestamp, session)?;
@@ -376,7 +281,7 @@ impl ServerClient {
         raw: &RawResponse,
         session: &mut Session,
     ) -> Result<P, ExchangeError> {
-        let (answer, timestamp) = verified(method, raw, session)?;
+        let (answer, timestamp) = verified(method, raw, &session.server_key, session.timestamps.received)?;
         self.remember(method, timestamp, session)?;
         Ok(answer)
     }
@@ -453,101 +358,6 @@ impl ServerClient {
     }
 }
 
-impl From<&ExchangeError> for ExchangeOutcome {
-    fn from(error: &ExchangeError) -> Self {
-        match error {
-            ExchangeError::Transport { failure, .. } => Self::Transport(*failure),
-            ExchangeError::TimedOut { .. } => Self::Transport(TransportFailure::Timeout),
-            ExchangeError::Refused { status, reason, .. } => Self::Refused {
-                status: *status,
-                reason: reason.clone(),
-            },
-            ExchangeError::Untrusted { .. } => Self::Untrusted,
-            ExchangeError::Malformed { .. } | ExchangeError::Declined { .. } => Self::Malformed,
-            ExchangeError::State { .. } | ExchangeError::Config(_) => Self::Local,
-        }
-    }
-}
-
-async fn send(
-    method: Method,
-    request: Result<reqwest::RequestBuilder, ExchangeError>,
-) -> Result<reqwest::Response, ExchangeError> {
-    request?.send().await.map_err(|error| transport(method, error))
-}
-
-async fn check_status(
-    method: Method,
-    response: reqwest::Response,
-) -> Result<reqwest::Response, ExchangeError> {
-    let status = response.status();
-    if status == reqwest::StatusCode::OK {
-        return Ok(response);
-    }
-    let reason = first_line(response).await;
-    Err(ExchangeError::Refused {
-        method,
-        status: status.as_u16(),
-        reason,
-    })
-}
-
-/// The first line of an error's text, cut and without control characters: it goes into logs.
-async fn first_line(mut response: reqwest::Response) -> String {
-    let mut text = Vec::new();
-    while let Ok(Some(chunk)) = response.chunk().await {
-        text.extend_from_slice(&chunk[..chunk.len().min(MAX_REASON_BYTES - text.len())]);
-        if text.len() == MAX_REASON_BYTES {
-            break;
-        }
-    }
-    shortened(String::from_utf8_lossy(&text).lines().next().unwrap_or_default())
-}
-
-async fn read_body(method: Method, mut response: reqwest::Response) -> Result<RawResponse, ExchangeError> {
-    let header = response.headers().get(SERVER_SIGNATURE_HEADER);
-    let signature = header.and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| transport(method, error))? {
-        if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
-            let reason = format!("it is longer than {MAX_RESPONSE_BYTES} bytes");
-            return Err(ExchangeError::Malformed { method, reason });
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(RawResponse {
-        body: body.into(),
-        signature,
-    })
-}
-
-/// Checks signature, envelope and timestamp of an answer.
-fn verified<P: DeserializeOwned>(
-    method: Method,
-    raw: &RawResponse,
-    session: &Session,
-) -> Result<(P, Timestamp), ExchangeError> {
-    if !session.server_key.is_empty() {
-        check_signature(method, raw, &session.server_key)?;
-    }
-    let response: Response<P> = parse(method, &raw.body)?;
-    if let Some(error) = response.error {
-        let reason = format!("it reports the error {}", shortened(&error.to_string()));
-        return Err(ExchangeError::Malformed { method, reason });
-    }
-    let (timestamp, last) = (response.result.timestamp, session.timestamps.received);
-    if timestamp <= last {
-        return Err(ExchangeError::Untrusted {
-            method,
-            distrust: Distrust::NotNewer(timestamp, last),
-        });
-    }
-    if !response.result.success.is_yes() {
-        return Err(ExchangeError::Declined { method });
-    }
-    Ok((response.result.params, timestamp))
-}
-
 /// Gives up a download that is too large, or so slow that it would block the jobs behind it.
 fn bound_download(length: Option<u64>, received: u64, elapsed: Duration) -> Result<(), ExchangeError> {
     let method = Method::Download;
@@ -562,86 +372,9 @@ fn bound_download(length: Option<u64>, received: u64, elapsed: Duration) -> Resu
     Ok(())
 }
 
-/// Whether a key can be written into the configuration and read back as the same key.
-fn is_storable(key: &Key) -> bool {
-    let text = key.expose();
-    (1..=200).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) && text != "None"
-}
-
-/// Text of the other side for a log: short and without control characters.
-fn shortened(text: &str) -> String {
-    text.chars()
-        .filter(|c| !c.is_control())
-        .take(MAX_REASON_BYTES)
-        .collect()
-}
-
-fn check_signature(method: Method, raw: &RawResponse, key: &Key) -> Result<(), ExchangeError> {
-    let distrust = match &raw.signature {
-        None => Distrust::Unsigned,
-        Some(signature) if signature::verify(key, &raw.body, signature) => return Ok(()),
-        Some(_) => Distrust::WrongSignature,
-    };
-    Err(ExchangeError::Untrusted { method, distrust })
-}
-
-fn parse<P: DeserializeOwned>(method: Method, body: &[u8]) -> Result<Response<P>, ExchangeError> {
-    serde_json::from_slice(body).map_err(|error| ExchangeError::Malformed {
-        method,
-        reason: shortened(&error.to_string()),
-    })
-}
-
-fn transport(method: Method, source: reqwest::Error) -> ExchangeError {
-    // The URL may hold credentials, and is known from the configuration anyway.
-    let source = source.without_url();
-    ExchangeError::Transport {
-        method,
-        failure: http::classify(&source),
-        source,
-    }
-}
-
-/// What an administrator can do about a refusal.
-fn hint(reason: &str) -> &'static str {
-    match reason {
-        "Signature header missing" => {
-            " (the server did not see the signature: PHP-FPM behind a proxy may change the letter case of header names)"
-        }
-        "Invalid agent signature" => {
-            " ([agent] agent-key is not the one the server expects; if this computer is to register anew, let the server \
-             forget it and set agent-key to the registration key)"
-        }
-        "Agent timestamp too old" => {
-            " (this computer's clock is behind, or was ahead before: check the clocks of both sides, or reset this \
-             computer on the server)"
-        }
-        "Client self-registration is disabled" => " (create the computer on the server first)",
-        _ => "",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn keys_that_would_not_survive_the_configuration_are_refused() {
-        for bad in [
-            "",
-            " abc",
-            "abc ",
-            "a b",
-            "x\n[agent]\nquery-interval = 0",
-            "None",
-            "k\u{e9}y",
-            &"k".repeat(201),
-        ] {
-            assert!(!is_storable(&Key::new(bad)), "{bad:?}");
-        }
-        assert!(is_storable(&Key::new("j2oijn45xofcfg68tfbcj7oliidlz3")));
-        assert!(is_storable(&Key::new("a;b#c=d:e")));
-    }
 
     #[test]
     fn downloads_that_are_endless_or_next_to_still_are_given_up() {
@@ -651,11 +384,5 @@ mod tests {
         assert!(bound_download(None, 1 << 30, 100_000 * second).is_ok());
         assert!(bound_download(Some(MAX_ARCHIVE_BYTES + 1), 10, second).is_err());
         assert!(bound_download(None, MAX_ARCHIVE_BYTES + 1, second).is_err());
-    }
-
-    #[test]
-    fn text_of_the_other_side_is_cut_and_cannot_forge_log_lines() {
-        assert_eq!(shortened("a\nERROR b\u{1b}[31m"), "aERROR b[31m");
-        assert_eq!(shortened(&"x".repeat(1000)).len(), MAX_REASON_BYTES);
     }
 }

@@ -200,7 +200,7 @@ pub struct User {
 /// One login of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Login {
-    /// Directory GUID of the user, if known.
+    /// Directory GUID of the user, if known; the first agents did not send it.
     pub guid: Option<String>,
     /// Full name.
     pub display_name: String,

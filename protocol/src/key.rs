@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// A shared secret of the protocol, as UTF-8 text (30 characters where a server generated it).
 ///
-/// It is wiped from memory when dropped and its `Debug` output never shows it. Serialising it writes the secret:
+/// It is wiped from memory when dropped, compared in constant time (its length is no secret), and its `Debug` output
+/// never shows it. Serialising it writes the secret:
 /// that is what the first response of a server needs.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop, Serialize, Deserialize)]
+#[derive(Clone, Eq, Zeroize, ZeroizeOnDrop, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Key(String);
 
@@ -29,6 +31,12 @@ impl Key {
     }
 }
 
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_empty() {
@@ -42,6 +50,14 @@ impl fmt::Debug for Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_are_equal_to_the_letter() {
+        assert_eq!(Key::new("abc"), Key::new("abc"));
+        for other in ["", "ab", "abd", "ABC", "abc "] {
+            assert_ne!(Key::new("abc"), Key::new(other));
+        }
+    }
 
     #[test]
     fn debug_output_never_shows_the_secret() {

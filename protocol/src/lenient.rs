@@ -5,6 +5,7 @@ use serde::de::{self, DeserializeOwned, Deserializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
+use zeroize::Zeroize;
 
 /// A flag sent as a boolean, as 0 or 1, or as a string of those. Null and an empty string mean no.
 pub fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
@@ -159,10 +160,31 @@ pub enum Item<T> {
     /// Not what the protocol says; kept to be reported.
     Malformed {
         /// As received.
-        raw: Value,
+        raw: Raw,
         /// What is wrong with it.
         reason: String,
     },
+}
+
+/// JSON as received. It may hold a secret (a password rule has the old password), so it is wiped from memory when
+/// dropped.
+#[derive(Clone, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Raw(Value);
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(items) => items.iter_mut().for_each(wipe),
+        Value::Object(map) => map.values_mut().for_each(wipe),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 impl<T> Item<T> {
@@ -196,8 +218,8 @@ impl<T: Serialize> Serialize for Item<T> {
 
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Item<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Value::deserialize(deserializer)?;
-        Ok(match T::deserialize(&raw) {
+        let raw = Raw(Value::deserialize(deserializer)?);
+        Ok(match T::deserialize(&raw.0) {
             Ok(item) => Self::Valid(item),
             Err(reason) => Self::Malformed {
                 reason: reason.to_string().chars().take(200).collect(),
@@ -284,6 +306,13 @@ mod tests {
     fn debug_output_of_malformed_items_shows_nothing_of_them() {
         let item: Item<i64> = serde_json::from_value(json!({"old_password": "s3cret"})).unwrap();
         assert!(!format!("{item:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn wiped_json_holds_no_text_any_more() {
+        let mut value = json!({"a": "s3cret", "b": [{"c": "s3cret"}, 1]});
+        wipe(&mut value);
+        assert_eq!(value, json!({"a": "", "b": [{"c": ""}, 1]}));
     }
 
     #[test]

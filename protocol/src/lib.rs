@@ -6,6 +6,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | [`rpc`] | the JSON-RPC envelope, the methods and their parameters |
+//! | [`keyed`] | the older generation, in which keys travel in clear |
 //! | [`inventory`] | what an agent reports about its computer |
 //! | [`job`] | software jobs and the reports of their progress |
 //! | [`policy`] | policies as sent by the server, by scope and key |
@@ -18,6 +19,7 @@
 pub mod inventory;
 pub mod job;
 pub mod key;
+pub mod keyed;
 pub mod lenient;
 pub mod password;
 pub mod policy;

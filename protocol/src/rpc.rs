@@ -68,7 +68,7 @@ impl fmt::Display for Method {
     }
 }
 
-/// A request. `P` is [`Params`] of some data, or [`DownloadParams`].
+/// A request. `P` is [`Params`] of some data, or [`DownloadParams`], or [`keyed::Params`](crate::keyed::Params).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Request<P> {
     /// Always [`JSONRPC_VERSION`].
@@ -84,10 +84,15 @@ pub struct Request<P> {
 impl<P> Request<P> {
     /// A request of `method` with the id 1.
     pub fn new(method: Method, params: P) -> Self {
+        Self::named(method.as_str(), params)
+    }
+
+    /// A request of the method called `name` with the id 1.
+    pub fn named(name: &str, params: P) -> Self {
         Self {
             jsonrpc: JSONRPC_VERSION.into(),
             id: 1.into(),
-            method: method.as_str().into(),
+            method: name.into(),
             params,
         }
     }

@@ -8,6 +8,8 @@ mod unix;
 #[cfg(target_os = "linux")]
 pub use linux::SystemHost;
 #[cfg(unix)]
+pub use unix::lock_file::{existing_lock_file, open_lock_file};
+#[cfg(unix)]
 pub use unix::other_agent::running_agent;
 
 /// The system this program was built for.

@@ -1,5 +1,6 @@
 //! Files: reading with a limit, replacing durably.
 
+use super::temporary;
 use crate::host::{HostError, Result, Space, Visibility};
 use rustix::fs::OFlags;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
@@ -69,11 +70,7 @@ fn replace(path: &Path, content: &[u8], visibility: Visibility) -> io::Result<()
         None => return Err(io::ErrorKind::IsADirectory.into()),
     };
     create_folders(folder)?;
-    // Mode 0600 from the start, and removed again on drop unless it was renamed.
-    let mut file = tempfile::Builder::new()
-        .prefix(".oco-agent-")
-        .suffix(".tmp")
-        .tempfile_in(folder)?;
+    let mut file = temporary::create(folder)?;
     let mode = match (visibility, path.symlink_metadata()) {
         (Visibility::AsBefore, Ok(before)) => {
             // First the owner, which may clear bits of the mode.

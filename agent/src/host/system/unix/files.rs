@@ -1,7 +1,7 @@
 //! Files: reading with a limit, replacing durably.
 
 use super::temporary;
-use crate::host::{HostError, Result, Space, Visibility};
+use crate::host::{Access, HostError, Result, Space, Visibility};
 use rustix::fs::OFlags;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -55,6 +55,20 @@ pub(crate) fn space(mountpoint: &Path) -> Result<Space> {
     Ok(Space {
         used: used.saturating_mul(status.f_frsize),
         available: status.f_bavail.saturating_mul(status.f_frsize),
+    })
+}
+
+/// Who can get at a file or folder, by its mode; access control lists are not looked at.
+pub(crate) fn access(path: &Path) -> Result<Access> {
+    let metadata = path
+        .metadata()
+        .map_err(|error| HostError::new("look at", path.display(), error))?;
+    let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
+    Ok(Access {
+        description: format!("mode {mode:04o}, owner {owner}"),
+        foreign_owner: owner != 0 && owner != rustix::process::geteuid().as_raw(),
+        others_read: mode & 0o044 != 0,
+        others_write: mode & 0o022 != 0,
     })
 }
 
@@ -172,6 +186,25 @@ mod tests {
         );
         assert!(read(folder.path()).is_err());
         assert!(read(&folder.path().join("missing")).unwrap_err().is_not_found());
+    }
+
+    #[test]
+    fn a_mode_says_who_can_get_at_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, b"x").unwrap();
+        let owner = path.metadata().unwrap().uid();
+        for (mode, read, write) in [(0o600, false, false), (0o640, true, false), (0o622, false, true)] {
+            std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let expected = Access {
+                description: format!("mode {mode:04o}, owner {owner}"),
+                foreign_owner: false,
+                others_read: read,
+                others_write: write,
+            };
+            assert_eq!(access(&path).unwrap(), expected);
+        }
+        assert!(access(&folder.path().join("missing")).unwrap_err().is_not_found());
     }
 
     #[test]

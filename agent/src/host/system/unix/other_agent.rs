@@ -5,10 +5,25 @@ use rustix::process::{Pid, geteuid, test_kill_process};
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Longest process id with what is around it, bytes.
 const MAX_LOCK: u64 = 32;
+
+/// Where the other agent may keep its lock: in the folder for temporary files, by this environment and by default.
+pub fn other_agents_locks() -> Vec<PathBuf> {
+    let folders = [
+        std::env::temp_dir(),
+        PathBuf::from("/tmp"),
+        PathBuf::from("/var/tmp"),
+    ];
+    let mut locks: Vec<_> = folders
+        .iter()
+        .map(|folder| folder.join("oco-agent.lock"))
+        .collect();
+    locks.dedup();
+    locks
+}
 
 /// The process id in a lock file, if that is another agent's which is alive.
 ///

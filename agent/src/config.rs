@@ -6,9 +6,16 @@ pub use document::{Document, Entry};
 
 use crate::host::{Host, HostError, Os, Visibility};
 use oco_protocol::Key;
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Largest configuration that is read, bytes: a real one has some hundred.
+const MAX_BYTES: usize = 1 << 20;
+
+/// So many warnings are enough.
+const MAX_WARNINGS: usize = 50;
 
 /// Where the agent's files are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +118,8 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     /// Which local users are reported.
     pub local_users: RangeInclusive<u32>,
+    /// Report logins as `DOMAIN\user` (Windows).
+    pub username_with_domain: bool,
 }
 
 /// A configuration that cannot be used.
@@ -120,8 +129,23 @@ pub enum ConfigError {
     #[error("the configuration cannot be read; create it or name another one with --config")]
     Read(#[source] HostError),
     /// The file is not text.
-    #[error("{}: the configuration is not UTF-8 text", .0.display())]
-    NotText(PathBuf),
+    #[error("{}:{line}: the configuration is {encoding}; save it as UTF-8 text", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// Line number of the first byte that is none, from 1.
+        line: usize,
+        /// What it seems to be.
+        encoding: &'static str,
+    },
+    /// The file cannot be a configuration.
+    #[error("{}: {bytes} bytes are no configuration; restore it", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: usize,
+    },
     /// The file is empty, as after a power failure.
     #[error("{}: the configuration is empty; restore it, at least [server] api-url and [agent] agent-key", .0.display())]
     Empty(PathBuf),
@@ -156,13 +180,48 @@ pub enum ConfigError {
     Write(#[source] HostError),
 }
 
-/// Reads and checks the configuration through the host. The second part holds warnings: keys that mean nothing.
+/// Reads and checks the configuration through the host. The second part holds warnings: keys that mean nothing or stand
+/// there twice.
 pub fn load(host: &dyn Host, path: &Path) -> Result<(Config, Vec<String>), ConfigError> {
     let document = read_document(host, path)?;
     Ok((
         Config::from_document(&document, host.os(), path)?,
-        unknown_keys(&document, path),
+        warnings(&document, path),
     ))
+}
+
+/// All that there is to say of a configuration.
+#[derive(Debug)]
+pub struct Examination {
+    /// Its settings, with defaults in place of wrong values.
+    pub config: Config,
+    /// The wrong values.
+    pub errors: Vec<ConfigError>,
+    /// What [`load`] warns of.
+    pub warnings: Vec<String>,
+}
+
+/// Like [`load`], but a wrong value does not hide the others.
+pub fn examine(host: &dyn Host, path: &Path) -> Result<Examination, ConfigError> {
+    let mut document = read_document(host, path)?;
+    let (warnings, mut errors) = (warnings(&document, path), Vec::new());
+    loop {
+        match Config::from_document(&document, host.os(), path) {
+            Ok(config) => {
+                return Ok(Examination {
+                    config,
+                    errors,
+                    warnings,
+                });
+            }
+            Err(error @ ConfigError::Value { section, key, .. }) => {
+                // An empty value counts as none, so each turn has one wrong value less.
+                document = parse(&document.with_value(section, key, ""), path)?;
+                errors.push(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Writes keys into the configuration, keeping all else in it. With nothing to write it proves that writing works.
@@ -172,14 +231,29 @@ pub fn store_keys(
     agent_key: Option<&Key>,
     server_key: Option<&Key>,
 ) -> Result<(), ConfigError> {
-    let mut document = read_document(host, path)?;
-    for (section, name, key) in [
+    let keys = [
         ("agent", "agent-key", agent_key),
         ("server", "server-key", server_key),
-    ] {
-        if let Some(key) = key {
-            document = parse(&document.with_value(section, name, key.expose()), path)?;
-        }
+    ];
+    let values = keys
+        .into_iter()
+        .filter_map(|(section, name, key)| Some((section, name, key?.expose())));
+    store(host, path, values)
+}
+
+/// Writes the server's URL into the configuration, keeping all else in it.
+pub fn store_api_url(host: &dyn Host, path: &Path, url: &str) -> Result<(), ConfigError> {
+    store(host, path, [("server", "api-url", url)])
+}
+
+fn store<'a>(
+    host: &dyn Host,
+    path: &Path,
+    values: impl IntoIterator<Item = (&'a str, &'a str, &'a str)>,
+) -> Result<(), ConfigError> {
+    let mut document = read_document(host, path)?;
+    for (section, name, value) in values {
+        document = parse(&document.with_value(section, name, value), path)?;
     }
     host.write_file(path, document.text().as_bytes(), Visibility::Private)
         .map_err(ConfigError::Write)
@@ -206,8 +280,8 @@ impl Config {
             api_url: read.url("server", "api-url")?,
             server_key: Key::new(read.text("server", "server-key").unwrap_or_default()),
             ca_file: read.text("server", "ca-file").map(PathBuf::from),
-            local_users: read.user_id(users, "local-users-min-uid", 1000)?
-                ..=read.user_id(users, "local-users-max-uid", 65534)?,
+            local_users: read.user_ids(users, 1000, 65534)?,
+            username_with_domain: read.flag("windows", "username-with-domain", false)?,
         })
     }
 }
@@ -238,11 +312,39 @@ const KNOWN_KEYS: &[(&str, &[&str])] = &[
 
 fn read_document(host: &dyn Host, path: &Path) -> Result<Document, ConfigError> {
     let content = host.read_file(path).map_err(ConfigError::Read)?;
-    let text = String::from_utf8(content).map_err(|_| ConfigError::NotText(path.to_owned()))?;
+    if content.len() > MAX_BYTES {
+        return Err(ConfigError::TooLarge {
+            path: path.to_owned(),
+            bytes: content.len(),
+        });
+    }
+    let text = decode(content).map_err(|(line, encoding)| ConfigError::NotText {
+        path: path.to_owned(),
+        line,
+        encoding,
+    })?;
     if text.trim().is_empty() {
         return Err(ConfigError::Empty(path.to_owned()));
     }
     parse(&text, path)
+}
+
+/// The text, or the line where it ceases to be UTF-8 and what it seems to be.
+fn decode(content: Vec<u8>) -> Result<String, (usize, &'static str)> {
+    let utf16 = content.starts_with(b"\xff\xfe")
+        || content.starts_with(b"\xfe\xff")
+        || matches!(
+            content.as_slice(),
+            [1..=255, 0, 1..=255, 0, ..] | [0, 1..=255, 0, 1..=255, ..]
+        );
+    if utf16 {
+        return Err((1, "UTF-16 text"));
+    }
+    String::from_utf8(content).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n');
+        (line.count() + 1, "not UTF-8 text")
+    })
 }
 
 fn parse(text: &str, path: &Path) -> Result<Document, ConfigError> {
@@ -251,6 +353,24 @@ fn parse(text: &str, path: &Path) -> Result<Document, ConfigError> {
         line: malformed.line,
         reason: malformed.reason,
     })
+}
+
+fn warnings(document: &Document, path: &Path) -> Vec<String> {
+    let mut warnings = unknown_keys(document, path);
+    let mut seen = HashMap::new();
+    for entry in document.entries().iter().rev() {
+        let Entry {
+            section, key, line, ..
+        } = entry;
+        if let Some(later) = seen.insert((section, key), line) {
+            let file = path.display();
+            warnings.push(format!(
+                "{file}:{line}: [{section}] {key} is set again in line {later}; the last one counts"
+            ));
+        }
+    }
+    warnings.truncate(MAX_WARNINGS);
+    warnings
 }
 
 fn unknown_keys(document: &Document, path: &Path) -> Vec<String> {
@@ -359,6 +479,29 @@ impl<'a> Reader<'a> {
         Ok(count.unwrap_or(default))
     }
 
+    /// The user ids from one key's to the other's.
+    fn user_ids(
+        &self,
+        section: &'static str,
+        min: u32,
+        max: u32,
+    ) -> Result<RangeInclusive<u32>, ConfigError> {
+        let (smallest, largest) = ("local-users-min-uid", "local-users-max-uid");
+        let min = self.user_id(section, smallest, min)?;
+        let max = self.user_id(section, largest, max)?;
+        if min > max {
+            let (key, expected) = match self.entry(section, largest) {
+                Some(_) => (largest, "a user id that is not less than local-users-min-uid"),
+                None => (
+                    smallest,
+                    "a user id of at most 65534, or a local-users-max-uid above it",
+                ),
+            };
+            self.parsed(section, key, expected, |_| None::<()>)?;
+        }
+        Ok(min..=max)
+    }
+
     fn user_id(&self, section: &'static str, key: &'static str, default: u32) -> Result<u32, ConfigError> {
         let id = self.parsed(
             section,
@@ -383,65 +526,4 @@ impl<'a> Reader<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(text: &str) -> Result<Config, ConfigError> {
-        Config::from_document(&Document::parse(text).unwrap(), Os::Linux, Path::new("a.ini"))
-    }
-
-    #[test]
-    fn an_empty_section_gives_the_documented_defaults() {
-        let config = config("[agent]\n[server]\nserver-key = None\n").unwrap();
-        assert_eq!(config.query_interval, Duration::from_secs(60));
-        assert_eq!(config.connection_timeout, Duration::from_secs_f64(3.05));
-        assert_eq!(config.report_job_output, Some(Duration::from_secs(5)));
-        assert_eq!((config.job_timeout, config.api_url), (None, None));
-        assert!(config.server_key.is_empty() && config.hostname_remove_domain);
-        assert_eq!(config.local_users, 1000..=65534);
-    }
-
-    #[test]
-    fn wrong_values_name_file_line_key_and_accepted_form() {
-        for (line, part) in [
-            (
-                "query-interval = soon",
-                "a.ini:2: [agent] query-interval = \"soon\" is wrong: expected seconds",
-            ),
-            ("query-interval = -1", "seconds, more than 0"),
-            ("debug = maybe", "expected 0 or 1"),
-            ("chunk-size = 0", "whole number from 1"),
-        ] {
-            let message = config(&format!("[agent]\n{line}")).unwrap_err().to_string();
-            assert!(message.contains(part), "{message}");
-        }
-        for url in ["ftp://x/", "oco.example.com", "https://"] {
-            assert!(
-                config(&format!("[server]\napi-url = {url}"))
-                    .unwrap_err()
-                    .to_string()
-                    .contains("a URL such as")
-            );
-        }
-    }
-
-    #[test]
-    fn unknown_keys_are_warned_of_and_known_ones_are_not() {
-        let known = KNOWN_KEYS
-            .iter()
-            .flat_map(|(section, keys)| keys.iter().map(move |key| format!("[{section}]\n{key} = 1\n")));
-        let document = Document::parse(&known.collect::<String>()).unwrap();
-        assert_eq!(unknown_keys(&document, Path::new("a.ini")), Vec::<String>::new());
-        let document = Document::parse("[agent]\nintervall = 1\n").unwrap();
-        assert_eq!(
-            unknown_keys(&document, Path::new("a.ini")),
-            ["a.ini:2: [agent] intervall is not a setting of this agent"]
-        );
-    }
-
-    #[test]
-    fn debug_output_never_shows_a_key() {
-        let config = config("[agent]\nagent-key = s3cret\n[server]\nserver-key = s3cret\n").unwrap();
-        assert!(!format!("{config:?}").contains("s3cret"));
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 //! computer look offline.
 
 use crate::agent::{Agent, CheckIn, CheckInError};
+use crate::discovery;
 use crate::errors::with_causes;
 use crate::host::Host;
 use crate::jobs::{JobsSummary, Ticket};
@@ -10,6 +11,7 @@ use oco_protocol::job::Job;
 use oco_protocol::lenient::Id;
 use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -61,6 +63,40 @@ pub async fn run(agent: Arc<Agent>, host: Arc<dyn Host>, force_first: bool, stop
         tracing::error!(%error, "the job worker ended early");
     }
     agent.settle().await;
+}
+
+/// Waits until the configuration names a server, as long as it takes: DNS is asked for one again and again, with the
+/// pauses of failed check-ins. False: stopped before that.
+pub async fn find_server(
+    host: &Arc<dyn Host>,
+    config: &Path,
+    interval: Duration,
+    stop: &CancellationToken,
+) -> bool {
+    let mut failures = 0;
+    loop {
+        let asking = (host.clone(), config.to_owned());
+        let asked = tokio::task::spawn_blocking(move || discovery::find_server(asking.0.as_ref(), &asking.1));
+        // A question that is given up goes on beside; what it finds is then stored for the next start.
+        match stop.run_until_cancelled(asked).await {
+            None => return false,
+            Some(Ok(Ok(()))) => return true,
+            Some(Ok(Err(error))) => {
+                failures += 1;
+                tracing::error!(error = %with_causes(&error), failures, "there is no server yet");
+            }
+            Some(Err(error)) => {
+                failures += 1;
+                tracing::error!(%error, failures, "asking for a server ended early");
+            }
+        }
+        let pause = pacing::next_check_in(interval, failures, pacing::chance(host.as_ref()));
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = network_returned(host) => tracing::info!("the network has changed: asking for a server at once"),
+            () = stop.cancelled() => return false,
+        }
+    }
 }
 
 /// Waits until the computer has an address that it did not have before.
@@ -197,7 +233,7 @@ fn log_success(check_in: &CheckIn) {
 mod tests {
     use super::*;
     use crate::host::recorded::{RecordedHost, Recording};
-    use crate::host::{Interface, InterfaceAddress};
+    use crate::host::{Interface, InterfaceAddress, Visibility};
     use tokio::time::Instant;
 
     fn job(id: i64) -> Job {
@@ -232,6 +268,55 @@ mod tests {
         let watch = tokio::spawn(async move { network_returned(&watching).await });
         tokio::time::sleep(Duration::from_secs(1)).await;
         (host, watch)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_is_asked_for_until_dns_names_one() {
+        let machine = serde_json::json!({
+            "os": "linux", "hostname": "pc", "kernel": {"release": "6.1", "machine": "x86_64"},
+            "uptime_s": 1.0, "now": "2026-11-22T06:00:00Z",
+        });
+        let host = Arc::new(RecordedHost::new(Recording::new(
+            serde_json::from_value(machine).unwrap(),
+        )));
+        let path = Path::new("/a.ini");
+        host.write_file(path, b"[agent]\nagent-key = k\n", Visibility::Private)
+            .unwrap();
+        let (asking, stop): (Arc<dyn Host>, _) = (host.clone(), CancellationToken::new());
+        let (search, ended) = (asking.clone(), stop.clone());
+        let search = tokio::spawn(async move {
+            find_server(&search, Path::new("/a.ini"), Duration::from_secs(60), &ended).await
+        });
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert!(!search.is_finished());
+        host.set_search_domains(vec!["a.example".to_owned()]);
+        let record = crate::host::ServiceRecord {
+            priority: 0,
+            weight: 0,
+            port: 443,
+            target: "oco.a.example.".to_owned(),
+        };
+        host.set_service_records("_oco._tcp.a.example.", vec![record]);
+        let before = Instant::now();
+        assert!(search.await.unwrap());
+        assert!(before.elapsed() <= pacing::MAX_BACKOFF.mul_f64(1.1));
+        let text = String::from_utf8(host.read_file(path).unwrap()).unwrap();
+        assert!(
+            text.contains("api-url = https://oco.a.example:443/api-agent.php"),
+            "{text}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_search_for_a_server_ends_when_the_daemon_is_stopped() {
+        let (host, _) = watched(Vec::new()).await;
+        let (host, stop): (Arc<dyn Host>, _) = (host, CancellationToken::new());
+        let stopper = stop.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(1000)).await;
+            stopper.cancel();
+        });
+        assert!(!find_server(&host, Path::new("/missing.ini"), Duration::from_secs(60), &stop).await);
     }
 
     #[tokio::test(start_paused = true)]

@@ -279,6 +279,32 @@ pub enum Visibility {
     AsBefore,
 }
 
+/// One SRV record (RFC 2782) as it came: nothing in it has been checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceRecord {
+    /// Lower ones are to be used first.
+    pub priority: u16,
+    /// Share of the clients, among records of one priority.
+    pub weight: u16,
+    /// Port of the service.
+    pub port: u16,
+    /// Host that has it, with a dot at its end; bytes that cannot stand in a name are escaped with backslashes.
+    pub target: String,
+}
+
+/// Who can get at a file or folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// As people put it on that system: `mode 0644, owner 1000`.
+    pub description: String,
+    /// It belongs neither to the administrator nor to the agent's own user.
+    pub foreign_owner: bool,
+    /// Somebody other than its owner and the administrator can read it.
+    pub others_read: bool,
+    /// Somebody other than its owner and the administrator can change it.
+    pub others_write: bool,
+}
+
 /// What is done to the machine after a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -390,6 +416,22 @@ pub trait Host: Send + Sync {
         })
     }
 
+    /// Who can get at a file or folder.
+    fn access(&self, path: &Path) -> Result<Access> {
+        Err(unsupported("find out who can get at", path.display()))
+    }
+
+    /// The domains that the system's resolver completes names with, in their order.
+    fn search_domains(&self) -> Result<Vec<String>> {
+        Err(unsupported("read", "the settings of the system's resolver"))
+    }
+
+    /// The SRV records of a name, from the system's name servers; none where there are none.
+    fn service_records(&self, name: &str, time_limit: Duration) -> Result<Vec<ServiceRecord>> {
+        let _ = time_limit;
+        Err(unsupported("look up the SRV records of", name))
+    }
+
     /// The values of a registry key, by name; the default value has the name `""`.
     fn registry_values(&self, key: &RegistryKey) -> Result<BTreeMap<String, RegistryValue>>;
 
@@ -423,4 +465,8 @@ pub trait Host: Send + Sync {
 
     /// Shows a message to the users who are logged in.
     fn notify_users(&self, message: &str) -> Result<()>;
+}
+
+fn unsupported(operation: &'static str, subject: impl std::fmt::Display) -> HostError {
+    HostError::new(operation, subject, io::ErrorKind::Unsupported)
 }

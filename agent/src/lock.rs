@@ -1,8 +1,9 @@
 //! The lock that keeps a second agent from running on the same computer: a lock of the operating system, which ends
 //! with its process, on a file that holds the process id for people to read.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use crate::host::system;
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Held for as long as the value lives.
@@ -29,7 +30,7 @@ pub enum LockError {
         pid: u32,
     },
     /// The file cannot be used.
-    #[error("cannot lock {}; run the agent as root, or give it a folder of its own with --config", path.display())]
+    #[error("cannot lock {}; run the agent as root, or with --config in a folder that only it can write to", path.display())]
     File {
         /// The lock file.
         path: PathBuf,
@@ -46,24 +47,13 @@ impl Lock {
             path: path.to_owned(),
             source,
         };
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(failed)?;
-        }
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(failed)?;
+        let mut file = system::open_lock_file(path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let holder = std::fs::read_to_string(path).unwrap_or_default();
-                let holder = holder.trim().chars().take(20).collect::<String>();
                 return Err(LockError::Held {
                     path: path.to_owned(),
-                    holder,
+                    holder: holder(&file),
                 });
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
@@ -75,6 +65,34 @@ impl Lock {
     }
 }
 
+/// Who holds a lock, without waiting for it: the process id that its file names, or none where it is free. Nothing is
+/// created or changed.
+pub fn holder_of(path: &Path) -> Result<Option<String>, LockError> {
+    let failed = |source| LockError::File {
+        path: path.to_owned(),
+        source,
+    };
+    let Some(file) = system::existing_lock_file(path).map_err(failed)? else {
+        return Ok(None);
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => Ok(Some(holder(&file))),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// The process id in a lock file, as it says.
+fn holder(file: &File) -> String {
+    let mut text = String::new();
+    let read = file.take(20).read_to_string(&mut text);
+    let text = text.trim();
+    if read.is_err() || text.is_empty() {
+        return "unknown".to_owned();
+    }
+    text.chars().filter(|c| !c.is_control()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,10 +101,13 @@ mod tests {
     fn a_second_lock_is_refused_with_the_holder_and_possible_after_release() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/oco-agent.lock");
+        assert_eq!(holder_of(&path).unwrap(), None);
         let lock = Lock::acquire(&path).unwrap();
+        assert_eq!(holder_of(&path).unwrap(), Some(std::process::id().to_string()));
         let message = Lock::acquire(&path).unwrap_err().to_string();
         assert!(message.contains(&std::process::id().to_string()), "{message}");
         drop(lock);
+        assert_eq!(holder_of(&path).unwrap(), None);
         Lock::acquire(&path).unwrap();
     }
 

@@ -9,11 +9,12 @@ use oco_agent::host::system::{self, SystemHost};
 use oco_agent::lock::{Lock, LockError};
 use oco_agent::observer::Unobserved;
 use oco_agent::server_client::{HttpClient, HttpError, HttpOptions, TlsRoots};
-use oco_agent::{Agent, daemon, inventory, signals};
+use oco_agent::{Agent, daemon, discovery, inventory, signals};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -82,7 +83,6 @@ fn check_in(cli: &Cli, paths: &Paths, host: Arc<SystemHost>) -> Result<()> {
     if let Err(error) = host.remove_old_stagings() {
         tracing::warn!(error = %error, reason = %error.source, "packages of an earlier start are left behind");
     }
-    let agent = Agent::load(host.clone(), paths, http_client, Arc::new(Unobserved))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -90,7 +90,7 @@ fn check_in(cli: &Cli, paths: &Paths, host: Arc<SystemHost>) -> Result<()> {
     let result = runtime.block_on(async {
         let stop = CancellationToken::new();
         tokio::select! {
-            result = work(cli, agent, host, &stop) => result,
+            result = work(cli, paths, host, config.query_interval, &stop) => result,
             result = stop_on_signals(&stop) => result,
         }
     });
@@ -99,17 +99,35 @@ fn check_in(cli: &Cli, paths: &Paths, host: Arc<SystemHost>) -> Result<()> {
     result
 }
 
-/// The agent that this one replaces keeps its lock in the folder for temporary files. Two installed agents would fight
-/// over one configuration; one with a configuration of its own is no concern of theirs.
+/// The agent that this one replaces keeps its lock in the folder for temporary files, which may be another one by the
+/// environment. Two installed agents would fight over one configuration; one with a configuration of its own is no
+/// concern of theirs.
 fn refuse_beside_other_agent() -> Result<(), LockError> {
-    let path = std::env::temp_dir().join("oco-agent.lock");
-    match system::running_agent(&path) {
-        Some(pid) => Err(LockError::OtherAgent { path, pid }),
+    match system::other_agents_locks()
+        .into_iter()
+        .find_map(|path| Some((system::running_agent(&path)?, path)))
+    {
+        Some((pid, path)) => Err(LockError::OtherAgent { path, pid }),
         None => Ok(()),
     }
 }
 
-async fn work(cli: &Cli, agent: Agent, host: Arc<SystemHost>, stop: &CancellationToken) -> Result<()> {
+async fn work(
+    cli: &Cli,
+    paths: &Paths,
+    host: Arc<SystemHost>,
+    interval: Duration,
+    stop: &CancellationToken,
+) -> Result<()> {
+    let (asking, config) = (host.clone() as Arc<dyn Host>, paths.config.clone());
+    if cli.daemon {
+        if !daemon::find_server(&asking, &config, interval, stop).await {
+            return Ok(());
+        }
+    } else {
+        tokio::task::spawn_blocking(move || discovery::find_server(asking.as_ref(), &config)).await??;
+    }
+    let agent = Agent::load(host.clone(), paths, http_client, Arc::new(Unobserved))?;
     if cli.daemon {
         daemon::run(Arc::new(agent), host, cli.force, stop.clone()).await;
         return Ok(());

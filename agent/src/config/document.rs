@@ -37,13 +37,13 @@ pub struct MalformedLine {
 
 impl Document {
     /// Reads the whole text or names the first line that is malformed.
-    pub fn parse(text: &str) -> Result<Self, MalformedLine> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    pub fn parse(whole: &str) -> Result<Self, MalformedLine> {
+        let text = without_mark(whole);
         if text.contains('\0') {
             let line = text.lines().position(|line| line.contains('\0')).unwrap_or(0) + 1;
             return Err(MalformedLine {
                 line,
-                reason: "contains NUL bytes, as after a power failure",
+                reason: "contains NUL bytes, as after a power failure: restore the file",
             });
         }
         if let Some(at) = text.replace("\r\n", "\n").find('\r') {
@@ -94,7 +94,7 @@ impl Document {
             }
         }
         Ok(Self {
-            text: text.to_owned(),
+            text: whole.to_owned(),
             entries,
         })
     }
@@ -121,12 +121,20 @@ impl Document {
     /// at the end of the file. Everything else stays as it is, comments, order and line ends included.
     #[must_use]
     pub fn with_value(&self, section: &str, key: &str, value: &str) -> String {
-        let line_end = if self.text.contains("\r\n") { "\r\n" } else { "\n" };
-        let new_line = format!("{key} = {value}{line_end}");
-        let mut lines: Vec<String> = self.text.split_inclusive('\n').map(str::to_owned).collect();
-        if let Some(entry) = self.get(section, key) {
-            lines[entry.line - 1] = new_line;
-            return lines.concat();
+        let body = without_mark(&self.text);
+        let mark = &self.text[..self.text.len() - body.len()];
+        let line_end = if body.contains("\r\n") { "\r\n" } else { "\n" };
+        let mut new_line = format!("{key} = {value}{line_end}");
+        let mut lines: Vec<String> = body.split_inclusive('\n').map(str::to_owned).collect();
+        if let Some(line) = self
+            .get(section, key)
+            .and_then(|entry| lines.get_mut(entry.line - 1))
+        {
+            if line.ends_with('\n') && !line.ends_with("\r\n") {
+                new_line = format!("{key} = {value}\n");
+            }
+            *line = new_line;
+            return mark.to_owned() + &lines.concat();
         }
         if let Some(last) = lines.last_mut().filter(|last| !last.ends_with('\n')) {
             last.push_str(line_end);
@@ -141,7 +149,7 @@ impl Document {
                 lines.push(new_line);
             }
         }
-        lines.concat()
+        mark.to_owned() + &lines.concat()
     }
 
     /// Index of the last line with something in it of a section, its header included.
@@ -155,6 +163,11 @@ impl Document {
         let end = after.map_or(lines.len(), |after| header + 1 + after);
         (header..end).rev().find(|index| !lines[*index].trim().is_empty())
     }
+}
+
+/// The text behind the byte order mark that some editors put before it.
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 fn section_name(line: &str) -> Option<&str> {
@@ -208,6 +221,30 @@ mod tests {
             windows.with_value("server", "server-key", "k"),
             "[agent]\r\nagent-key=a\r\n\r\n[server]\r\nserver-key = k\r\n"
         );
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_mixed_line_ends_stay() {
+        let text = "\u{feff}[agent]\r\nagent-key = a\n[server]\r\n";
+        let document = Document::parse(text).unwrap();
+        assert_eq!(document.text(), text);
+        assert_eq!(
+            document.with_value("agent", "agent-key", "b"),
+            text.replace("= a", "= b")
+        );
+        let marked = Document::parse("\u{feff}[agent]\na = 1").unwrap();
+        assert_eq!(
+            marked.with_value("agent", "b", "2"),
+            "\u{feff}[agent]\na = 1\nb = 2\n"
+        );
+    }
+
+    #[test]
+    fn of_equal_keys_the_last_counts_and_is_the_one_that_is_changed() {
+        let text = "[a]\nk = 1\n[b]\nk = x\n[a]\nk = 2\nK: 3\n";
+        let document = Document::parse(text).unwrap();
+        assert_eq!(document.get("a", "k").unwrap().value, "3");
+        assert_eq!(document.with_value("a", "k", "4"), text.replace("K: 3", "k = 4"));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! and shows that to the test.
 
 use super::{
-    Command, CommandOutput, Host, HostError, Interface, Kernel, Os, PowerAction, Procedure, RegistryKey,
-    RegistryValue, Result, RunningProcedure, Space, Staging, Visibility, WmiRow,
+    Access, Command, CommandOutput, Host, HostError, Interface, Kernel, Os, PowerAction, Procedure,
+    RegistryKey, RegistryValue, Result, RunningProcedure, ServiceRecord, Space, Staging, Visibility, WmiRow,
 };
 use std::collections::BTreeMap;
 use std::io;
@@ -47,6 +47,8 @@ struct State {
     power: Vec<(PowerAction, u32)>,
     messages: Vec<String>,
     read_only: bool,
+    search_domains: Vec<String>,
+    service_records: BTreeMap<String, Vec<ServiceRecord>>,
     /// Account and password, in the order in which they were set.
     passwords: Vec<(String, String)>,
 }
@@ -102,6 +104,16 @@ impl RecordedHost {
     /// Sets the network interfaces, in place of the recorded ones.
     pub fn set_interfaces(&self, interfaces: Vec<Interface>) {
         self.state().interfaces = Some(interfaces);
+    }
+
+    /// Sets the search domains of its resolver; without it, there are none.
+    pub fn set_search_domains(&self, domains: Vec<String>) {
+        self.state().search_domains = domains;
+    }
+
+    /// Sets what its name servers answer; they do not know any other name.
+    pub fn set_service_records(&self, name: &str, records: Vec<ServiceRecord>) {
+        self.state().service_records.insert(name.to_owned(), records);
     }
 
     /// Lets every write fail from now on, or no longer.
@@ -273,6 +285,26 @@ impl Host for RecordedHost {
             code: answer.code,
             stdout: answer.stdout.clone(),
         })
+    }
+
+    fn access(&self, path: &Path) -> Result<Access> {
+        self.read_file(path)?;
+        let private = self.written(path) == Some(Visibility::Private);
+        Ok(Access {
+            description: if private { "private" } else { "public" }.to_owned(),
+            foreign_owner: false,
+            others_read: !private,
+            others_write: false,
+        })
+    }
+
+    fn search_domains(&self) -> Result<Vec<String>> {
+        Ok(self.state().search_domains.clone())
+    }
+
+    fn service_records(&self, name: &str, _time_limit: Duration) -> Result<Vec<ServiceRecord>> {
+        let records = self.state().service_records.get(name).cloned();
+        records.ok_or_else(|| HostError::not_found("look up the SRV records of", name))
     }
 
     fn registry_values(&self, key: &RegistryKey) -> Result<BTreeMap<String, RegistryValue>> {

@@ -2,13 +2,17 @@
 
 #[cfg(target_os = "linux")]
 mod linux;
+mod resolver;
 #[cfg(unix)]
 mod unix;
 
 #[cfg(target_os = "linux")]
 pub use linux::SystemHost;
+pub use resolver::Resolver;
 #[cfg(unix)]
-pub use unix::other_agent::running_agent;
+pub use unix::lock_file::{existing_lock_file, open_lock_file};
+#[cfg(unix)]
+pub use unix::other_agent::{other_agents_locks, running_agent};
 
 /// The system this program was built for.
 #[cfg(target_os = "linux")]

@@ -1,9 +1,10 @@
 //! The machine that the agent runs on, under Linux.
 
+use super::resolver::Resolver;
 use super::unix::{command, files, interfaces, password, power, procedure, staging};
 use crate::host::{
-    Command, CommandOutput, Host, HostError, Interface, Kernel, Os, PowerAction, Procedure, RegistryKey,
-    RegistryValue, Result, RunningProcedure, Space, Staging, Visibility, WmiRow,
+    Access, Command, CommandOutput, Host, HostError, Interface, Kernel, Os, PowerAction, Procedure,
+    RegistryKey, RegistryValue, Result, RunningProcedure, ServiceRecord, Space, Staging, Visibility, WmiRow,
 };
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use std::time::{Duration, SystemTime};
 #[derive(Debug)]
 pub struct SystemHost {
     staging_root: PathBuf,
+    resolver: Resolver,
 }
 
 impl SystemHost {
@@ -24,7 +26,14 @@ impl SystemHost {
     pub fn new(staging_root: impl Into<PathBuf>) -> Self {
         Self {
             staging_root: staging_root.into(),
+            resolver: Resolver::default(),
         }
+    }
+
+    /// Asks this resolver in place of the system's.
+    #[must_use]
+    pub fn with_resolver(self, resolver: Resolver) -> Self {
+        Self { resolver, ..self }
     }
 
     /// Removes the packages that an agent left behind when it was killed. To be called when no other agent can run.
@@ -104,6 +113,18 @@ impl Host for SystemHost {
         consume: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
     ) -> Result<Option<i32>> {
         command::stream(command, consume)
+    }
+
+    fn access(&self, path: &Path) -> Result<Access> {
+        files::access(path)
+    }
+
+    fn search_domains(&self) -> Result<Vec<String>> {
+        self.resolver.search_domains()
+    }
+
+    fn service_records(&self, name: &str, time_limit: Duration) -> Result<Vec<ServiceRecord>> {
+        self.resolver.service_records(name, time_limit)
     }
 
     fn registry_values(&self, key: &RegistryKey) -> Result<BTreeMap<String, RegistryValue>> {

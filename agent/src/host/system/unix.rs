@@ -3,9 +3,11 @@
 pub(super) mod command;
 pub(super) mod files;
 pub(super) mod interfaces;
+pub(super) mod lock_file;
 pub(super) mod other_agent;
 pub(super) mod password;
 pub(super) mod power;
 pub(super) mod procedure;
 pub(super) mod process_group;
 pub(super) mod staging;
+pub(super) mod temporary;

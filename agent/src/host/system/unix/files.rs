@@ -1,6 +1,7 @@
 //! Files: reading with a limit, replacing durably.
 
-use crate::host::{HostError, Result, Space, Visibility};
+use super::temporary;
+use crate::host::{Access, HostError, Result, Space, Visibility};
 use rustix::fs::OFlags;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -57,6 +58,20 @@ pub(crate) fn space(mountpoint: &Path) -> Result<Space> {
     })
 }
 
+/// Who can get at a file or folder, by its mode; access control lists are not looked at.
+pub(crate) fn access(path: &Path) -> Result<Access> {
+    let metadata = path
+        .metadata()
+        .map_err(|error| HostError::new("look at", path.display(), error))?;
+    let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
+    Ok(Access {
+        description: format!("mode {mode:04o}, owner {owner}"),
+        foreign_owner: owner != 0 && owner != rustix::process::geteuid().as_raw(),
+        others_read: mode & 0o044 != 0,
+        others_write: mode & 0o022 != 0,
+    })
+}
+
 /// Replaces a file so that the path holds the old or the new content at every moment, power loss included.
 pub(crate) fn write(path: &Path, content: &[u8], visibility: Visibility) -> Result<()> {
     replace(path, content, visibility).map_err(|error| HostError::new("write", path.display(), error))
@@ -69,11 +84,7 @@ fn replace(path: &Path, content: &[u8], visibility: Visibility) -> io::Result<()
         None => return Err(io::ErrorKind::IsADirectory.into()),
     };
     create_folders(folder)?;
-    // Mode 0600 from the start, and removed again on drop unless it was renamed.
-    let mut file = tempfile::Builder::new()
-        .prefix(".oco-agent-")
-        .suffix(".tmp")
-        .tempfile_in(folder)?;
+    let mut file = temporary::create(folder)?;
     let mode = match (visibility, path.symlink_metadata()) {
         (Visibility::AsBefore, Ok(before)) => {
             // First the owner, which may clear bits of the mode.
@@ -175,6 +186,25 @@ mod tests {
         );
         assert!(read(folder.path()).is_err());
         assert!(read(&folder.path().join("missing")).unwrap_err().is_not_found());
+    }
+
+    #[test]
+    fn a_mode_says_who_can_get_at_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, b"x").unwrap();
+        let owner = path.metadata().unwrap().uid();
+        for (mode, read, write) in [(0o600, false, false), (0o640, true, false), (0o622, false, true)] {
+            std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let expected = Access {
+                description: format!("mode {mode:04o}, owner {owner}"),
+                foreign_owner: false,
+                others_read: read,
+                others_write: write,
+            };
+            assert_eq!(access(&path).unwrap(), expected);
+        }
+        assert!(access(&folder.path().join("missing")).unwrap_err().is_not_found());
     }
 
     #[test]

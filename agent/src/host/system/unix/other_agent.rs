@@ -5,10 +5,25 @@ use rustix::process::{Pid, geteuid, test_kill_process};
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Longest process id with what is around it, bytes.
 const MAX_LOCK: u64 = 32;
+
+/// Where the other agent may keep its lock: in the folder for temporary files, by this environment and by default.
+pub fn other_agents_locks() -> Vec<PathBuf> {
+    let folders = [
+        std::env::temp_dir(),
+        PathBuf::from("/tmp"),
+        PathBuf::from("/var/tmp"),
+    ];
+    let mut locks: Vec<_> = folders
+        .iter()
+        .map(|folder| folder.join("oco-agent.lock"))
+        .collect();
+    locks.dedup();
+    locks
+}
 
 /// The process id in a lock file, if that is another agent's which is alive.
 ///
@@ -52,11 +67,21 @@ fn read_lock(path: &Path) -> io::Result<Option<u32>> {
 /// True also where nobody can tell.
 fn is_called_agent(pid: u32) -> bool {
     let command_line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let command_line = String::from_utf8_lossy(&command_line);
-    command_line.is_empty()
-        || ["oco-agent", "oco_agent"]
-            .iter()
-            .any(|name| command_line.contains(name))
+    is_agents_command_line(&String::from_utf8_lossy(&command_line))
+}
+
+/// Whether a process's arguments, each ended by a NUL byte, start an agent: a program of that name, or one that Python
+/// runs. An editor with the agent's configuration is none.
+fn is_agents_command_line(arguments: &str) -> bool {
+    let mut names = arguments
+        .split('\0')
+        .map(|argument| argument.rsplit('/').next().unwrap_or_default());
+    let agent = |name: &str| matches!(name.trim_end_matches(".py"), "oco-agent" | "oco_agent");
+    match names.next().unwrap_or_default() {
+        "" => true,
+        program if program.starts_with("python") => names.any(agent),
+        program => agent(program),
+    }
 }
 
 #[cfg(test)]
@@ -110,6 +135,28 @@ mod tests {
         assert_eq!(running_agent(&lock), Some(pid));
         drop(agent);
         assert_eq!(running_agent(&lock), None);
+    }
+
+    #[test]
+    fn an_agent_is_told_from_programs_that_have_to_do_with_it() {
+        for agent in [
+            "",
+            "/opt/oco-agent/oco-agent\0--daemon\0",
+            "oco_agent",
+            "python3\0/usr/bin/oco-agent\0--daemon\0",
+            "/usr/bin/python3.11\0-u\0-m\0oco_agent\0",
+            "python\0/usr/share/oco-agent/oco-agent.py\0",
+        ] {
+            assert!(is_agents_command_line(agent), "{agent:?}");
+        }
+        for stranger in [
+            "vim\0/etc/oco-agent.ini\0",
+            "journalctl\0-u\0oco-agent\0",
+            "python3\0-m\0http.server\0",
+            "/opt/oco-agent/other\0",
+        ] {
+            assert!(!is_agents_command_line(stranger), "{stranger:?}");
+        }
     }
 
     #[test]

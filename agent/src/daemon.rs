@@ -18,14 +18,26 @@ use tokio_util::sync::CancellationToken;
 /// How often a computer whose check-ins fail looks whether its network has returned.
 const NETWORK_CHECK: Duration = Duration::from_secs(5);
 
-/// Checks in until `stop` is cancelled or a job wants the agent to end, then waits for the running job. No failure ends
-/// it.
-pub async fn run(agent: Arc<Agent>, host: Arc<dyn Host>, force_first: bool, stop: CancellationToken) {
+/// What asks the daemon to end.
+#[derive(Debug, Clone, Default)]
+pub struct Ending {
+    /// Check in no more, and end as soon as the running job has.
+    pub stop: CancellationToken,
+    /// Start no further job, and end once none runs. Until then the computer keeps checking in, however long that takes.
+    pub leave: CancellationToken,
+}
+
+/// Checks in until `ending` or a job wants the agent to end, then waits for the running job. No failure ends it.
+pub async fn run(agent: Arc<Agent>, host: Arc<dyn Host>, force_first: bool, ending: Ending) {
     let queue = JobQueue::default();
     let (orders, received) = mpsc::unbounded_channel();
     // The caller's signal is left alone: whoever waits for it must not take a job's wish for one.
-    let stop = stop.child_token();
-    let worker = tokio::spawn(work(agent.clone(), queue.clone(), received, stop.clone()));
+    let ending = Ending {
+        stop: ending.stop.child_token(),
+        ..ending
+    };
+    let stop = ending.stop.clone();
+    let worker = tokio::spawn(work(agent.clone(), queue.clone(), received, ending));
     let (mut failures, mut force) = (0, force_first);
     while !stop.is_cancelled() {
         // A registration that is under way is waited for: the server gives its keys out once.
@@ -151,15 +163,29 @@ async fn work(
     agent: Arc<Agent>,
     queue: JobQueue,
     mut orders: mpsc::UnboundedReceiver<(Vec<Job>, Ticket)>,
-    stop: CancellationToken,
+    ending: Ending,
 ) {
-    while let Some((jobs, ordered)) = orders.recv().await {
+    let Ending { stop, leave } = ending;
+    while let Some((jobs, ordered)) = next_order(&mut orders, &leave).await {
         let ids: Vec<Id> = jobs.iter().map(|job| job.id.clone()).collect();
-        agent.run_jobs(jobs, ordered, || stop.is_cancelled()).await;
+        agent
+            .run_jobs(jobs, ordered, || stop.is_cancelled() || leave.is_cancelled())
+            .await;
         queue.remove(&ids);
         if agent.is_leaving() {
-            stop.cancel();
+            break;
         }
+    }
+    // No job runs any more, and none will.
+    stop.cancel();
+}
+
+/// Orders that come while the agent leaves are not for it: the server sends them again.
+async fn next_order<T>(orders: &mut mpsc::UnboundedReceiver<T>, leave: &CancellationToken) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = leave.cancelled() => None,
+        order = orders.recv() => order,
     }
 }
 
@@ -260,6 +286,17 @@ mod tests {
         assert!(!watch.is_finished());
         host.set_interfaces(vec![interface("eth0", &["192.0.2.7"])]);
         watch.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_leaves_takes_no_order_that_already_waits() {
+        let (sender, mut orders) = mpsc::unbounded_channel();
+        sender.send(1).unwrap();
+        sender.send(2).unwrap();
+        let leave = CancellationToken::new();
+        assert_eq!(next_order(&mut orders, &leave).await, Some(1));
+        leave.cancel();
+        assert_eq!(next_order(&mut orders, &leave).await, None);
     }
 
     #[test]

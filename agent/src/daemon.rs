@@ -20,14 +20,36 @@ use tokio_util::sync::CancellationToken;
 /// How often a computer whose check-ins fail looks whether its network has returned.
 const NETWORK_CHECK: Duration = Duration::from_secs(5);
 
-/// Checks in until `stop` is cancelled or a job wants the agent to end, then waits for the running job. No failure ends
-/// it.
-pub async fn run(agent: Arc<Agent>, host: Arc<dyn Host>, force_first: bool, stop: CancellationToken) {
+/// What asks the daemon to end.
+#[derive(Debug, Clone, Default)]
+pub struct Ending {
+    /// Check in no more, and end as soon as the running job has.
+    pub stop: CancellationToken,
+    /// Start no further job, and end once none runs. Until then the computer keeps checking in, however long that takes.
+    pub leave: CancellationToken,
+}
+
+impl Ending {
+    /// Waits until either is asked for: without a job at work they are the same.
+    async fn requested(&self) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = self.leave.cancelled() => {}
+        }
+    }
+}
+
+/// Checks in until `ending` or a job wants the agent to end, then waits for the running job. No failure ends it.
+pub async fn run(agent: Arc<Agent>, host: Arc<dyn Host>, force_first: bool, ending: Ending) {
     let queue = JobQueue::default();
     let (orders, received) = mpsc::unbounded_channel();
     // The caller's signal is left alone: whoever waits for it must not take a job's wish for one.
-    let stop = stop.child_token();
-    let worker = tokio::spawn(work(agent.clone(), queue.clone(), received, stop.clone()));
+    let ending = Ending {
+        stop: ending.stop.child_token(),
+        ..ending
+    };
+    let stop = ending.stop.clone();
+    let worker = tokio::spawn(work(agent.clone(), queue.clone(), received, ending));
     let (mut failures, mut force) = (0, force_first);
     while !stop.is_cancelled() {
         // A registration that is under way is waited for: the server gives its keys out once.
@@ -67,25 +89,23 @@ pub async fn run(agent: Arc<Agent>, host: Arc<dyn Host>, force_first: bool, stop
 
 /// Waits until the configuration names a server, as long as it takes: DNS is asked for one again and again, with the
 /// pauses of failed check-ins. False: stopped before that.
-pub async fn find_server(
-    host: &Arc<dyn Host>,
-    config: &Path,
-    interval: Duration,
-    stop: &CancellationToken,
-) -> bool {
+pub async fn find_server(host: &Arc<dyn Host>, config: &Path, interval: Duration, ending: &Ending) -> bool {
     let mut failures = 0;
     loop {
         let asking = (host.clone(), config.to_owned());
         let asked = tokio::task::spawn_blocking(move || discovery::find_server(asking.0.as_ref(), &asking.1));
         // A question that is given up goes on beside; what it finds is then stored for the next start.
-        match stop.run_until_cancelled(asked).await {
-            None => return false,
-            Some(Ok(Ok(()))) => return true,
-            Some(Ok(Err(error))) => {
+        let answer = tokio::select! {
+            answer = asked => answer,
+            () = ending.requested() => return false,
+        };
+        match answer {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => {
                 failures += 1;
                 tracing::error!(error = %with_causes(&error), failures, "there is no server yet");
             }
-            Some(Err(error)) => {
+            Err(error) => {
                 failures += 1;
                 tracing::error!(%error, failures, "asking for a server ended early");
             }
@@ -94,7 +114,7 @@ pub async fn find_server(
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = network_returned(host) => tracing::info!("the network has changed: asking for a server at once"),
-            () = stop.cancelled() => return false,
+            () = ending.requested() => return false,
         }
     }
 }
@@ -187,15 +207,29 @@ async fn work(
     agent: Arc<Agent>,
     queue: JobQueue,
     mut orders: mpsc::UnboundedReceiver<(Vec<Job>, Ticket)>,
-    stop: CancellationToken,
+    ending: Ending,
 ) {
-    while let Some((jobs, ordered)) = orders.recv().await {
+    let Ending { stop, leave } = ending;
+    while let Some((jobs, ordered)) = next_order(&mut orders, &leave).await {
         let ids: Vec<Id> = jobs.iter().map(|job| job.id.clone()).collect();
-        agent.run_jobs(jobs, ordered, || stop.is_cancelled()).await;
+        agent
+            .run_jobs(jobs, ordered, || stop.is_cancelled() || leave.is_cancelled())
+            .await;
         queue.remove(&ids);
         if agent.is_leaving() {
-            stop.cancel();
+            break;
         }
+    }
+    // No job runs any more, and none will.
+    stop.cancel();
+}
+
+/// Orders that come while the agent leaves are not for it: the server sends them again.
+async fn next_order<T>(orders: &mut mpsc::UnboundedReceiver<T>, leave: &CancellationToken) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = leave.cancelled() => None,
+        order = orders.recv() => order,
     }
 }
 
@@ -282,10 +316,10 @@ mod tests {
         let path = Path::new("/a.ini");
         host.write_file(path, b"[agent]\nagent-key = k\n", Visibility::Private)
             .unwrap();
-        let (asking, stop): (Arc<dyn Host>, _) = (host.clone(), CancellationToken::new());
-        let (search, ended) = (asking.clone(), stop.clone());
+        let asking: Arc<dyn Host> = host.clone();
         let search = tokio::spawn(async move {
-            find_server(&search, Path::new("/a.ini"), Duration::from_secs(60), &ended).await
+            let ending = Ending::default();
+            find_server(&asking, Path::new("/a.ini"), Duration::from_secs(60), &ending).await
         });
         tokio::time::sleep(Duration::from_secs(3600)).await;
         assert!(!search.is_finished());
@@ -308,15 +342,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_search_for_a_server_ends_when_the_daemon_is_stopped() {
+    async fn a_search_for_a_server_ends_when_the_daemon_is_to_stop_or_to_leave() {
         let (host, _) = watched(Vec::new()).await;
-        let (host, stop): (Arc<dyn Host>, _) = (host, CancellationToken::new());
-        let stopper = stop.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_secs(1000)).await;
-            stopper.cancel();
-        });
-        assert!(!find_server(&host, Path::new("/missing.ini"), Duration::from_secs(60), &stop).await);
+        let host: Arc<dyn Host> = host;
+        for token in [
+            |ending: &Ending| ending.stop.clone(),
+            |ending: &Ending| ending.leave.clone(),
+        ] {
+            let ending = Ending::default();
+            let asked = token(&ending);
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(1000)).await;
+                asked.cancel();
+            });
+            assert!(!find_server(&host, Path::new("/missing.ini"), Duration::from_secs(60), &ending).await);
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -345,6 +385,17 @@ mod tests {
         assert!(!watch.is_finished());
         host.set_interfaces(vec![interface("eth0", &["192.0.2.7"])]);
         watch.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_leaves_takes_no_order_that_already_waits() {
+        let (sender, mut orders) = mpsc::unbounded_channel();
+        sender.send(1).unwrap();
+        sender.send(2).unwrap();
+        let leave = CancellationToken::new();
+        assert_eq!(next_order(&mut orders, &leave).await, Some(1));
+        leave.cancel();
+        assert_eq!(next_order(&mut orders, &leave).await, None);
     }
 
     #[test]

@@ -4,12 +4,13 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use oco_agent::cli::{Cli, Task};
 use oco_agent::config::{self, Config, Document, Paths};
+use oco_agent::daemon::{self, Ending};
 use oco_agent::host::Host;
 use oco_agent::host::system::{self, SystemHost};
 use oco_agent::lock::{Lock, LockError};
 use oco_agent::observer::Unobserved;
 use oco_agent::server_client::{HttpClient, HttpError, HttpOptions, TlsRoots};
-use oco_agent::{Agent, daemon, discovery, inventory, signals};
+use oco_agent::{Agent, discovery, inventory, signals};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -88,10 +89,12 @@ fn check_in(cli: &Cli, paths: &Paths, host: Arc<SystemHost>) -> Result<()> {
         .build()
         .context("cannot start the asynchronous runtime")?;
     let result = runtime.block_on(async {
-        let stop = CancellationToken::new();
+        let ending = Ending::default();
         tokio::select! {
-            result = work(cli, paths, host, config.query_interval, &stop) => result,
-            result = stop_on_signals(&stop) => result,
+            result = work(cli, paths, host, config.query_interval, &ending) => result,
+            result = stop_on_signals(&ending.stop) => result,
+            // A single check-in from a terminal ends with it, as programs do.
+            result = leave_on_signal(&ending.leave), if cli.daemon => result,
         }
     });
     // A question to the hardware that never returns must not keep the process.
@@ -117,11 +120,11 @@ async fn work(
     paths: &Paths,
     host: Arc<SystemHost>,
     interval: Duration,
-    stop: &CancellationToken,
+    ending: &Ending,
 ) -> Result<()> {
     let (asking, config) = (host.clone() as Arc<dyn Host>, paths.config.clone());
     if cli.daemon {
-        if !daemon::find_server(&asking, &config, interval, stop).await {
+        if !daemon::find_server(&asking, &config, interval, ending).await {
             return Ok(());
         }
     } else {
@@ -129,10 +132,10 @@ async fn work(
     }
     let agent = Agent::load(host.clone(), paths, http_client, Arc::new(Unobserved))?;
     if cli.daemon {
-        daemon::run(Arc::new(agent), host, cli.force, stop.clone()).await;
+        daemon::run(Arc::new(agent), host, cli.force, ending.clone()).await;
         return Ok(());
     }
-    let summary = daemon::run_once(&agent, cli.force, stop).await?;
+    let summary = daemon::run_once(&agent, cli.force, &ending.stop).await?;
     if summary.failed > 0 {
         tracing::warn!(failed = summary.failed, "not every job succeeded");
     }
@@ -150,6 +153,16 @@ async fn stop_on_signals(stop: &CancellationToken) -> Result<()> {
         .await
         .context("cannot listen for signals")?;
     bail!("stopped by a second signal, whatever was running");
+}
+
+/// The signal ends the daemon once no job runs, so that the service manager starts what is installed then.
+async fn leave_on_signal(leave: &CancellationToken) -> Result<()> {
+    signals::leave_requested()
+        .await
+        .context("cannot listen for signals")?;
+    tracing::info!("signal received: leaving once no job runs");
+    leave.cancel();
+    std::future::pending().await
 }
 
 fn http_client(config: &Config) -> Result<HttpClient, HttpError> {

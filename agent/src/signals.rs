@@ -1,8 +1,8 @@
-//! The signals that ask the agent to stop.
+//! The signals that ask the agent to end.
 
 use std::io;
 
-/// Waits for SIGTERM or SIGINT (elsewhere: Ctrl-C).
+/// Waits for SIGTERM or SIGINT (elsewhere: Ctrl-C), which mean: as soon as the running job has ended.
 #[cfg(unix)]
 pub async fn stop_requested() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -15,8 +15,22 @@ pub async fn stop_requested() -> io::Result<()> {
     Ok(())
 }
 
+/// Waits for SIGHUP, which means: once no job runs. Packages send it after an upgrade, which may be a job itself.
+#[cfg(unix)]
+pub async fn leave_requested() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    signal(SignalKind::hangup())?.recv().await;
+    Ok(())
+}
+
 /// Waits for Ctrl-C.
 #[cfg(not(unix))]
 pub async fn stop_requested() -> io::Result<()> {
     tokio::signal::ctrl_c().await
+}
+
+/// Waits for ever: there is no such signal.
+#[cfg(not(unix))]
+pub async fn leave_requested() -> io::Result<()> {
+    std::future::pending().await
 }

@@ -4,7 +4,7 @@
 #![cfg(unix)]
 
 use crate::support::mock::MockServer;
-use crate::support::{Agent, Daemon, stderr};
+use crate::support::{Agent, Daemon, stderr, wait_for};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -143,4 +143,49 @@ fn the_daemon_ends_by_itself_for_its_new_version_and_leaves_the_other_jobs_to_it
         .wait_for_job(second, |job| job["state"] == "succeeded");
     assert_eq!(daemon.terminate(), Some(0));
     assert_eq!(setup.calls(), Vec::<String>::new());
+}
+
+#[test]
+fn a_hangup_ends_the_idle_daemon_for_its_new_version() {
+    let setup = Setup::new("");
+    let mut daemon = setup.daemon();
+    wait_for("the first check-in", || {
+        setup.agent.log().contains("checked in").then_some(())
+    });
+    daemon.signal("HUP");
+    assert_eq!(daemon.wait(), Some(0));
+}
+
+#[test]
+fn a_hangup_from_a_job_waits_for_that_job_however_long_and_leaves_the_others() {
+    let setup = Setup::new("");
+    setup.agent.set("query-interval = 1");
+    let gate = setup.agent.folder().join("gate");
+    let upgrade = format!(
+        "kill -HUP $PPID; echo upgraded; until [ -e {} ]; do /bin/sleep 0.1; done; echo done",
+        gate.display()
+    );
+    let packages = [
+        setup.server.package("upgrade", &upgrade, "0", &[]),
+        setup.server.package("other", "true", "0", &[]),
+    ];
+    let deployment = setup.server.deploy(&packages, 0);
+    let mut daemon = setup.daemon();
+    setup.server.wait_for_job(deployment, |job| {
+        job["state"] == "executing" && job["output"] == "upgraded\n"
+    });
+    let check_ins = || setup.agent.log().matches("checked in").count();
+    let before = check_ins();
+    assert!(setup.agent.log().contains("leaving once no job runs"));
+    wait_for("check-ins while it leaves", || {
+        (check_ins() > before + 1).then_some(())
+    });
+    std::fs::write(&gate, "").unwrap();
+    assert_eq!(daemon.wait(), Some(0));
+    let jobs = setup.server.jobs(deployment);
+    assert_eq!(
+        (jobs[0]["state"].as_str(), jobs[0]["output"].as_str()),
+        (Some("succeeded"), Some("upgraded\ndone\n"))
+    );
+    assert_eq!(jobs[1]["state"], "pending");
 }

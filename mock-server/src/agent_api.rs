@@ -1,29 +1,33 @@
-//! The agent API, signed generation: one file a method, the envelope all share, and the handler.
+//! The agent API of both generations: one file a method, the envelope all share, and the handler.
 
 mod download;
 mod envelope;
 mod events;
 mod hello;
 mod passwords;
+mod query_download;
 mod update;
 mod update_job_state;
 
 use crate::access_log::{Label, UNKNOWN};
 use crate::error::Refusal;
+use crate::generation::{Generation, ServerGeneration};
+use crate::keys;
+use crate::php;
 use crate::state::ServerState;
 use crate::store::{Computer, Write};
 use axum::body::{Body, HttpBody};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, Method as HttpMethod, Uri, header};
 use axum::response::{IntoResponse, Response};
 use envelope::Envelope;
 use futures::StreamExt;
 use oco_protocol::lenient::Success;
-use oco_protocol::rpc::{self, CONTENT_TYPE, Method, Outcome};
+use oco_protocol::rpc::{CONTENT_TYPE, Method};
 use oco_protocol::signature::{AGENT_SIGNATURE_HEADER, SERVER_SIGNATURE_HEADER};
-use oco_protocol::{Key, signature};
+use oco_protocol::{Key, Timestamp, signature};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit};
 
@@ -35,15 +39,31 @@ const UNSIGNED_BODY: usize = 64 << 10;
 /// inventories.
 const UNCOUNTED_BODY: usize = 16 << 10;
 
+const NO_JSON: Refusal = Refusal::Conflict("the answer is no JSON");
+
 /// Serves one request, whatever its HTTP method: downloads are GET requests with a body.
 pub(crate) async fn handle(
     State(state): State<Arc<ServerState>>,
+    method: HttpMethod,
+    uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
     let mut label = UNKNOWN;
-    let answer = exchange(&state, &headers, body, &mut label).await;
-    let mut response = answer.unwrap_or_else(IntoResponse::into_response);
+    let mut response = match query_download::parameters(&method, &uri) {
+        Some(wanted) => {
+            label = query_download::LABEL;
+            let answer = query_download::handle(&state, &wanted).await;
+            answer.unwrap_or_else(Refusal::into_reason_phrase)
+        }
+        None => {
+            let answer = exchange(&state, &headers, body, &mut label).await;
+            answer.unwrap_or_else(|refusal| match state.generation {
+                ServerGeneration::Current => refusal.into_response(),
+                ServerGeneration::September2022 => refusal.into_reason_phrase(),
+            })
+        }
+    };
     response.extensions_mut().insert(label);
     response
 }
@@ -59,16 +79,13 @@ async fn exchange(
     }
     let (body, _budget) = read(state, body, headers.contains_key(AGENT_SIGNATURE_HEADER)).await?;
     let envelope = Envelope::parse(&body)?;
-    let method = Method::from_name(&envelope.method).ok_or(Refusal::UnknownMethod)?;
-    *label = Label(method.as_str());
-    let signature = headers
-        .get(AGENT_SIGNATURE_HEADER)
-        .ok_or(Refusal::SignatureMissing)?;
+    let (method, name) = method_named(&envelope.method, state.generation).ok_or(Refusal::UnknownMethod)?;
+    *label = Label(name);
     let request = Request {
         state,
         envelope,
         body: &body,
-        signature: signature.as_bytes(),
+        signature: headers.get(AGENT_SIGNATURE_HEADER).map(HeaderValue::as_bytes),
     };
     match method {
         Method::Hello => hello::handle(request).await,
@@ -77,6 +94,25 @@ async fn exchange(
         Method::Download => download::handle(request).await,
         Method::Events => events::handle(request).await,
         Method::Passwords => passwords::handle(request).await,
+    }
+}
+
+/// The method of a name, with the name.
+fn method_named(name: &str, server: ServerGeneration) -> Option<(Method, &'static str)> {
+    const OF_2022: [(&str, Method); 6] = [
+        ("oco.agent.hello", Method::Hello),
+        ("oco.agent_hello", Method::Hello),
+        ("oco.agent.update", Method::Update),
+        ("oco.agent_update", Method::Update),
+        ("oco.agent.update_deploy_status", Method::UpdateJobState),
+        ("oco.update_deploy_status", Method::UpdateJobState),
+    ];
+    match server {
+        ServerGeneration::Current => Method::from_name(name).map(|method| (method, method.as_str())),
+        ServerGeneration::September2022 => OF_2022
+            .into_iter()
+            .find(|(known, _)| *known == name)
+            .map(|(known, method)| (method, known)),
     }
 }
 
@@ -99,6 +135,9 @@ async fn collect(
 ) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Refusal> {
     let limit = state.limits.agent_body;
     let declared = body.size_hint();
+    // Agents of the keyed generation sign nothing, and have inventories all the same.
+    let signed =
+        signed || state.generation == ServerGeneration::September2022 || state.store.cache.has_keyed();
     let check = |size: u64| match size {
         size if size > limit as u64 => Err(Refusal::BodyTooLarge(limit)),
         size if size > UNSIGNED_BODY as u64 && !signed => Err(Refusal::SignatureMissing),
@@ -129,21 +168,57 @@ struct Request<'a> {
     state: &'a Arc<ServerState>,
     envelope: Envelope<'a>,
     body: &'a [u8],
-    signature: &'a [u8],
+    signature: Option<&'a [u8]>,
 }
 
-/// A registered computer that signed the request.
+/// How an answer shows whose it is.
+struct Seal {
+    server_key: Key,
+    generation: Generation,
+}
+
+/// A registered computer that made the request.
 struct Sender {
     computer: Arc<Computer>,
     agent_key: Key,
-    server_key: Key,
+    seal: Seal,
 }
 
 impl Request<'_> {
-    /// Whether the request is signed with `key`.
-    fn is_signed_with(&self, key: &Key) -> bool {
-        std::str::from_utf8(self.signature)
-            .is_ok_and(|signature| signature::verify(key, self.body, signature))
+    /// Whether the request has what one of that generation must have.
+    fn check_form(&self, generation: Generation) -> Result<(), Refusal> {
+        match generation {
+            Generation::Signed if self.signature.is_none() => Err(Refusal::SignatureMissing),
+            Generation::Keyed
+                if self.state.generation == ServerGeneration::September2022
+                    && self.envelope.params.agent_key.is_none() =>
+            {
+                Err(Refusal::Parameters)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the request is signed with `key`, or has it in it.
+    fn is_made_with(&self, key: &Key, generation: Generation) -> bool {
+        match generation {
+            Generation::Signed => self
+                .signature
+                .and_then(|signature| std::str::from_utf8(signature).ok())
+                .is_some_and(|signature| signature::verify(key, self.body, signature)),
+            Generation::Keyed => {
+                let presented = self.envelope.params.agent_key.as_deref();
+                presented.is_some_and(|presented| keys::same(key, presented))
+            }
+        }
+    }
+
+    /// The timestamp, which requests of the keyed generation do not have.
+    fn timestamp(&self, generation: Generation) -> Result<Timestamp, Refusal> {
+        match generation {
+            Generation::Signed => self.envelope.params.timestamp.ok_or(Refusal::TimestampTooOld),
+            Generation::Keyed => Ok(Timestamp::ZERO),
+        }
     }
 
     /// The sender of any method but hello, which only registered computers may call.
@@ -154,52 +229,107 @@ impl Request<'_> {
             .cache
             .get(&self.envelope.params.hostname)
             .ok_or(Refusal::UnknownComputer)?;
-        let keys = {
+        let (keys, generation) = {
             let state = computer.state();
-            state.agent_key.clone().zip(state.server_key.clone())
+            let keys = state.agent_key.clone().zip(state.server_key.clone());
+            (keys, state.generation().unwrap_or(Generation::Signed))
         };
+        let generation = match self.state.generation {
+            ServerGeneration::Current => generation,
+            ServerGeneration::September2022 => Generation::Keyed,
+        };
+        self.check_form(generation)?;
         match keys {
-            Some((agent_key, server_key)) if self.is_signed_with(&agent_key) => Ok(Sender {
+            Some((agent_key, server_key)) if self.is_made_with(&agent_key, generation) => Ok(Sender {
                 computer,
                 agent_key,
-                server_key,
+                seal: Seal {
+                    server_key,
+                    generation,
+                },
             }),
+            _ if generation == Generation::Keyed => Err(Refusal::KeyMismatch),
             _ => Err(Refusal::InvalidSignature),
         }
     }
 
-    /// A signed answer.
-    fn answer<P: Serialize>(
+    /// An answer as the server of that generation gives it.
+    fn answer<P: Serialize>(&self, seal: &Seal, success: Success, params: P) -> Result<Response, Refusal> {
+        match seal.generation {
+            Generation::Signed => self.write(&seal.server_key, success, params),
+            Generation::Keyed => {
+                let params = serde_json::to_value(params).map_err(|_| NO_JSON)?;
+                let mut entries = match params {
+                    Value::Object(entries) => entries,
+                    _ => Map::new(),
+                };
+                entries.insert("server-key".into(), seal.server_key.expose().into());
+                self.write(&seal.server_key, success, entries)
+            }
+        }
+    }
+
+    fn write<P: Serialize>(
         &self,
         server_key: &Key,
         success: Success,
         params: P,
     ) -> Result<Response, Refusal> {
-        let timestamp = self.state.answer_timestamp();
-        let response = rpc::Response {
-            id: self.envelope.id.clone(),
-            error: None,
+        let state = self.state;
+        let current = state.generation == ServerGeneration::Current;
+        let answer = Answer {
+            id: &self.envelope.id,
+            error: (),
             result: Outcome {
                 success,
                 params,
-                timestamp,
+                timestamp: current.then(|| state.answer_timestamp()),
             },
         };
-        let body = serde_json::to_vec(&response).map_err(|_| Refusal::Conflict("the answer is no JSON"))?;
-        let signature = HeaderValue::from_str(&signature::sign(server_key, &body))
-            .map_err(|_| Refusal::Conflict("the signature is no header value"))?;
+        let body = if state.php.has_textual_numbers() {
+            serde_json::to_value(&answer).and_then(|answer| serde_json::to_vec(&with_texts(answer)))
+        } else {
+            serde_json::to_vec(&answer)
+        };
+        let body = body.map_err(|_| NO_JSON)?;
+        let signature = current.then(|| signature::sign(server_key, &body));
         let mut response = Response::new(Body::from(body));
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
-        response.headers_mut().insert(SERVER_SIGNATURE_HEADER, signature);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+        if let Some(signature) = signature {
+            let signature = HeaderValue::from_str(&signature)
+                .map_err(|_| Refusal::Conflict("the signature is no header value"))?;
+            headers.insert(SERVER_SIGNATURE_HEADER, signature);
+        }
         Ok(response)
     }
 }
 
-/// The empty `params` of an answer, which PHP writes as a list.
-fn no_params() -> Value {
-    Value::Array(Vec::new())
+/// An answer as it is written.
+#[derive(Serialize)]
+struct Answer<'a, P> {
+    id: &'a Value,
+    /// Always null.
+    error: (),
+    result: Outcome<P>,
+}
+
+#[derive(Serialize)]
+struct Outcome<P> {
+    success: Success,
+    params: P,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<Timestamp>,
+}
+
+/// An answer whose numbers are texts where they come from the database.
+fn with_texts(mut answer: Value) -> Value {
+    for list in ["software-jobs", "update-passwords"] {
+        if let Some(list) = answer.pointer_mut(&format!("/result/params/{list}")) {
+            php::numbers_to_texts(list);
+        }
+    }
+    answer
 }
 
 /// The first 16 bytes of the SHA-256 of `parts`, whose lengths go in too.

@@ -1,6 +1,7 @@
 //! What the server is told at start, and the configuration file that says it.
 
 use crate::clock::{Clock, Random, SystemClock, SystemRandom};
+use crate::generation::{self, PhpQuirks, ServerGeneration};
 use oco_protocol::Key;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,10 @@ pub struct Config {
     pub update_interval: Option<Duration>,
     /// Whether unknown computers may register themselves. None: as stored, or yes.
     pub self_registration: Option<bool>,
+    /// Which real server this one behaves like.
+    pub server_generation: ServerGeneration,
+    /// The shapes of answers.
+    pub php_quirks: PhpQuirks,
     /// What a client may cost.
     pub limits: Limits,
     /// The server's time.
@@ -81,6 +86,8 @@ impl Default for Config {
             api_key: None,
             update_interval: None,
             self_registration: None,
+            server_generation: ServerGeneration::default(),
+            php_quirks: PhpQuirks::default(),
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
@@ -104,6 +111,12 @@ pub struct FileConfig {
     pub update_interval: Option<u64>,
     /// See [`Config::self_registration`].
     pub self_registration: Option<bool>,
+    /// `current` or `2022`.
+    #[serde(deserialize_with = "generation::choice")]
+    pub server_generation: Option<ServerGeneration>,
+    /// `8`, `7` or `off`.
+    #[serde(deserialize_with = "generation::choice")]
+    pub php_quirks: Option<PhpQuirks>,
     /// Bytes; see [`Limits::body`].
     pub max_body: Option<usize>,
     /// Bytes; see [`Limits::agent_body`].
@@ -204,6 +217,8 @@ impl FileConfig {
             api_key: self.api_key,
             update_interval: self.update_interval.map(Duration::from_secs),
             self_registration: self.self_registration,
+            server_generation: self.server_generation.unwrap_or_default(),
+            php_quirks: self.php_quirks.unwrap_or_default(),
             limits: Limits {
                 body: self.max_body.unwrap_or(defaults.body),
                 agent_body: self.max_agent_body.unwrap_or(defaults.agent_body),
@@ -268,13 +283,15 @@ mod tests {
     fn every_key_is_read() {
         let text = "listen = '127.0.0.1:1'\ndatabase = 'sqlite::memory:'\nagent-key = 'a'\napi-key = 'b'\n\
                     update-interval = 60\nself-registration = false\nmax-body = 1\nheader-timeout = 2\n\
-                    body-timeout = 3\nmax-connections = 4\ndrain-timeout = 0\n";
+                    body-timeout = 3\nmax-connections = 4\ndrain-timeout = 0\nserver-generation = 2022\nphp-quirks = 'off'\n";
         let config = FileConfig::parse(text, Path::new("mock.toml"))
             .unwrap()
             .into_config();
         assert_eq!(config.database, "sqlite::memory:");
         assert_eq!(config.update_interval, Some(Duration::from_secs(60)));
         assert_eq!(config.self_registration, Some(false));
+        assert_eq!(config.server_generation, ServerGeneration::September2022);
+        assert_eq!(config.php_quirks, PhpQuirks::Off);
         assert_eq!((config.limits.body, config.limits.connections), (1, 4));
         assert_eq!(config.limits.drain_timeout, Duration::ZERO);
     }

@@ -3,8 +3,10 @@
 use crate::clock::RandomError;
 use crate::store::StoreError;
 use axum::Json;
+use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use hyper::ext::ReasonPhrase;
 use serde_json::json;
 
 /// Why the agent API refuses a request: a status and a line of plain text, sent as HTML as the real server does.
@@ -14,12 +16,24 @@ pub(crate) enum Refusal {
     ContentType,
     #[error("Invalid JSON data")]
     InvalidJson,
+    /// The same, where the envelope is right and what is in it is not.
+    #[error("Invalid JSON data")]
+    Parameters,
     #[error("Unknown method")]
     UnknownMethod,
     #[error("Signature header missing")]
     SignatureMissing,
     #[error("Invalid agent signature")]
     InvalidSignature,
+    /// Of the keyed generation.
+    #[error("Agent registration key mismatch")]
+    RegistrationKeyMismatch,
+    /// Of the keyed generation.
+    #[error("Agent key mismatch")]
+    KeyMismatch,
+    /// Of the server of 2022.
+    #[error("Update Not Necessary")]
+    UpdateNotNecessary,
     #[error("Agent timestamp too old")]
     TimestampTooOld,
     #[error("Client self-registration is disabled")]
@@ -58,6 +72,8 @@ impl Refusal {
         match self {
             Self::ContentType
             | Self::InvalidJson
+            | Self::Parameters
+            | Self::UpdateNotNecessary
             | Self::UnknownMethod
             | Self::UpdateRefused
             | Self::UnknownPackage
@@ -67,6 +83,8 @@ impl Refusal {
             | Self::BodyUnreadable => StatusCode::BAD_REQUEST,
             Self::SignatureMissing
             | Self::InvalidSignature
+            | Self::RegistrationKeyMismatch
+            | Self::KeyMismatch
             | Self::TimestampTooOld
             | Self::RegistrationDisabled
             | Self::UnknownComputer
@@ -75,6 +93,39 @@ impl Refusal {
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) | Self::Store(_) | Self::Random(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+}
+
+impl Refusal {
+    /// As the server of 2022 refuses: a reason phrase and an empty body. Downloads by query are refused so by all.
+    pub(crate) fn into_reason_phrase(self) -> Response {
+        let (status, phrase) = match &self {
+            Self::ContentType => (StatusCode::BAD_REQUEST, "Content Type Mismatch"),
+            Self::InvalidJson => (StatusCode::BAD_REQUEST, "Payload Corrupt"),
+            Self::Parameters => (StatusCode::BAD_REQUEST, "Parameter Mismatch"),
+            Self::UnknownMethod => (StatusCode::BAD_REQUEST, "Unknown Method"),
+            Self::UpdateNotNecessary => (StatusCode::BAD_REQUEST, "Update Not Necessary"),
+            Self::SignatureMissing
+            | Self::InvalidSignature
+            | Self::RegistrationKeyMismatch
+            | Self::KeyMismatch
+            | Self::RegistrationDisabled => (StatusCode::UNAUTHORIZED, "Client Not Authorized"),
+            Self::NoActiveJob => (StatusCode::UNAUTHORIZED, "No Active Job"),
+            Self::ForeignJob(_) => (StatusCode::FORBIDDEN, "Forbidden"),
+            Self::UnknownComputer => (StatusCode::NOT_FOUND, "Computer Not Found"),
+            Self::UnknownJob(_) => (StatusCode::NOT_FOUND, "Job Not Found"),
+            Self::UnknownPackage => (StatusCode::NOT_FOUND, "Not Found"),
+            other => (other.status(), ""),
+        };
+        let mut response = self.into_response();
+        *response.status_mut() = status;
+        *response.body_mut() = Body::empty();
+        if !phrase.is_empty() {
+            response
+                .extensions_mut()
+                .insert(ReasonPhrase::from_static(phrase.as_bytes()));
+        }
+        response
     }
 }
 

@@ -10,8 +10,10 @@ mod archives;
 pub mod clock;
 pub mod config;
 mod error;
+mod generation;
 mod jobs;
 mod keys;
+mod php;
 mod rest;
 mod router;
 mod server;
@@ -19,6 +21,7 @@ mod state;
 mod store;
 
 pub use config::{Config, FileConfig, FileConfigError, Limits};
+pub use generation::{PhpQuirks, ServerGeneration, UnknownChoice};
 pub use router::router;
 pub use server::{Server, ServerHandle};
 pub use state::{ServerState, StartError};

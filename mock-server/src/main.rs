@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::Parser;
-use oco_mock_server::{FileConfig, OpenError, Server, StartError};
+use oco_mock_server::{FileConfig, OpenError, PhpQuirks, Server, ServerGeneration, StartError};
 use oco_protocol::Key;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
@@ -23,6 +23,12 @@ struct Arguments {
     /// Key that computers register with [default: the one in the database, generated at the first start]
     #[arg(long, value_parser = |text: &str| Ok::<_, std::convert::Infallible>(Key::new(text)))]
     agent_key: Option<Key>,
+    /// Which real server to behave like: current, or 2022 (that of September 2022) [default: current]
+    #[arg(long)]
+    server_generation: Option<ServerGeneration>,
+    /// Shapes of answers: 8 (PHP 8.1 and later), 7 (older PHP), or off (clean JSON) [default: 8]
+    #[arg(long)]
+    php_quirks: Option<PhpQuirks>,
     /// Configuration file (TOML); the command line takes precedence
     #[arg(long)]
     config: Option<PathBuf>,
@@ -109,6 +115,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let mut config = file.into_config();
     config.database = arguments.database.unwrap_or(config.database);
     config.agent_key = arguments.agent_key.or(config.agent_key);
+    config.server_generation = arguments.server_generation.unwrap_or(config.server_generation);
+    config.php_quirks = arguments.php_quirks.unwrap_or(config.php_quirks);
     let database = config.database.clone();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -9,6 +9,9 @@ use axum::routing::{any, get, post};
 use oco_protocol::rpc::AGENT_API_PATH;
 use std::sync::Arc;
 
+/// Where the oldest agents fetch archives.
+const OLD_DOWNLOAD_PATH: &str = "/payloadprovider.php";
+
 /// The server without a socket.
 pub fn router(state: Arc<ServerState>) -> Router {
     let rest = Router::new()
@@ -51,6 +54,7 @@ pub fn router(state: Arc<ServerState>) -> Router {
         .layer(DefaultBodyLimit::max(state.limits.body));
     Router::new()
         .route(AGENT_API_PATH, any(agent_api::handle))
+        .route(OLD_DOWNLOAD_PATH, any(agent_api::handle))
         .nest("/mock/v1", rest)
         .route("/healthz", get(rest::health))
         .layer(from_fn_with_state(state.clone(), access_log::layer))

@@ -4,6 +4,7 @@ use crate::access_log::Counters;
 use crate::archives::Archives;
 use crate::clock::{Clock, Random, RandomError};
 use crate::config::{Config, Limits};
+use crate::generation::{PhpQuirks, ServerGeneration};
 use crate::keys;
 use crate::store::settings::SaveSettings;
 use crate::store::{OpenError, Store, StoreError, events::EventRule, passwords::StoredPasswordRule};
@@ -66,6 +67,8 @@ pub struct ServerState {
     pub(crate) agent_key: Key,
     pub(crate) api_key: Key,
     pub(crate) limits: Limits,
+    pub(crate) generation: ServerGeneration,
+    pub(crate) php: PhpQuirks,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) counters: Counters,
     clock: Arc<dyn Clock>,
@@ -93,6 +96,8 @@ impl ServerState {
             agent_key,
             api_key,
             limits: config.limits,
+            generation: config.server_generation,
+            php: config.php_quirks,
             random: config.random,
             counters: Counters::default(),
             clock: config.clock,

@@ -2,10 +2,12 @@
 
 use super::Request;
 use crate::error::Refusal;
+use crate::state::ServerState;
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// Serves an archive, whole and unsigned, whatever range is asked for.
 pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
@@ -17,15 +19,19 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
         .as_ref()
         .and_then(id)
         .ok_or(Refusal::UnknownPackage)?;
-    let state = request.state;
+    serve(request.state, sender.computer.id, package).await
+}
+
+/// The archive of a package, where the computer has a job for it.
+pub(super) async fn serve(
+    state: &Arc<ServerState>,
+    computer: i64,
+    package: i64,
+) -> Result<Response, Refusal> {
     if !state.store.has_archive(package).await? {
         return Err(Refusal::UnknownPackage);
     }
-    if !state
-        .store
-        .has_due_job(sender.computer.id, package, state.now())
-        .await?
-    {
+    if !state.store.has_due_job(computer, package, state.now()).await? {
         return Err(Refusal::NoActiveJob);
     }
     let archive = state.archive(package).await?.ok_or(Refusal::UnknownPackage)?;

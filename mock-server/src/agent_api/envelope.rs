@@ -30,6 +30,8 @@ pub(super) struct Params<'a> {
     /// None where it is missing or no timestamp.
     pub(super) timestamp: Option<Timestamp>,
     pub(super) package_id: Option<Value>,
+    /// The key that a request of the keyed generation is made with.
+    pub(super) agent_key: Option<Cow<'a, str>>,
     data: Option<&'a RawValue>,
 }
 
@@ -56,24 +58,32 @@ struct RawParams<'a> {
     data: Option<&'a RawValue>,
     #[serde(rename = "package-id", default)]
     package_id: Option<Value>,
+    #[serde(rename = "agent-key", borrow, default)]
+    agent_key: Option<&'a RawValue>,
 }
 
 impl<'a> Envelope<'a> {
     /// Parses a body. Anything but the one right form is refused alike, as the real server does.
     pub(super) fn parse(body: &'a [u8]) -> Result<Self, Refusal> {
-        Self::try_parse(body).ok_or(Refusal::InvalidJson)
-    }
-
-    fn try_parse(body: &'a [u8]) -> Option<Self> {
-        let text = std::str::from_utf8(body).ok()?;
+        let text = std::str::from_utf8(body).map_err(|_| Refusal::InvalidJson)?;
         if has_lone_surrogate(body) {
-            return None;
+            return Err(Refusal::InvalidJson);
         }
-        let envelope: RawEnvelope<'a> = object(text)?;
+        let envelope: RawEnvelope<'a> = object(text).ok_or(Refusal::InvalidJson)?;
         if envelope.jsonrpc != oco_protocol::rpc::JSONRPC_VERSION || envelope.id.is_null() {
-            return None;
+            return Err(Refusal::InvalidJson);
         }
-        let params: RawParams<'a> = object(envelope.params.get())?;
+        Ok(Self {
+            params: Params::parse(envelope.params.get()).ok_or(Refusal::Parameters)?,
+            id: envelope.id,
+            method: envelope.method,
+        })
+    }
+}
+
+impl<'a> Params<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let params: RawParams<'a> = object(text)?;
         let uid = params
             .uid
             .map(|uid| serde_json::from_str::<Option<Cow<'a, str>>>(uid.get()))
@@ -85,30 +95,27 @@ impl<'a> Envelope<'a> {
             return None;
         }
         Some(Self {
-            id: envelope.id,
-            method: envelope.method,
-            params: Params {
-                hostname: params.hostname,
-                uid,
-                timestamp: params
-                    .timestamp
-                    .and_then(|raw| serde_json::from_str(raw.get()).ok()),
-                package_id: params.package_id,
-                data: params.data,
-            },
+            hostname: params.hostname,
+            uid,
+            timestamp: params
+                .timestamp
+                .and_then(|raw| serde_json::from_str(raw.get()).ok()),
+            package_id: params.package_id,
+            agent_key: params
+                .agent_key
+                .and_then(|raw| serde_json::from_str(raw.get()).ok()),
+            data: params.data,
         })
     }
-}
 
-impl<'a> Params<'a> {
     /// `data`, which must be an object with something in it, and readable: parts of it are stored as they are.
     pub(super) fn data<T: Deserialize<'a>>(&self) -> Result<T, Refusal> {
         let text = self.data.map_or("", RawValue::get);
         let empty = text.trim_start_matches('{').trim_start().starts_with('}');
         if empty || serde_json::from_str::<Readable>(text).is_err() {
-            Err(Refusal::InvalidJson)
+            Err(Refusal::Parameters)
         } else {
-            object(text).ok_or(Refusal::InvalidJson)
+            object(text).ok_or(Refusal::Parameters)
         }
     }
 }
@@ -202,7 +209,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn refused(body: &str) -> bool {
-        matches!(Envelope::parse(body.as_bytes()), Err(Refusal::InvalidJson))
+        matches!(
+            Envelope::parse(body.as_bytes()),
+            Err(Refusal::InvalidJson | Refusal::Parameters)
+        )
     }
 
     #[test]
@@ -278,7 +288,7 @@ mod tests {
             fields.map(|fields| fields["x"].get().to_owned())
         };
         for value in ["1e999", "[-1e999]", &nested(127), &nested(100_000)] {
-            assert!(matches!(data(value), Err(Refusal::InvalidJson)), "{value:.20}");
+            assert!(matches!(data(value), Err(Refusal::Parameters)), "{value:.20}");
         }
         for value in [
             "1e308",

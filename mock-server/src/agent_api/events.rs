@@ -1,6 +1,6 @@
 //! `oco.agent.events`: events that the server asked for.
 
-use super::{MAX_ITEMS, Request, digest, is_date_time, no_params};
+use super::{MAX_ITEMS, Request, digest, is_date_time};
 use crate::error::Refusal;
 use crate::store::events::{EventRow, StoreEvents};
 use axum::response::Response;
@@ -29,8 +29,9 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
         events,
     };
     let last = request.state.store.write(write).await?;
-    let success = last.map_or(Success(Value::Bool(true)), |id| Success(id.to_string().into()));
-    request.answer(&sender.server_key, success, no_params())
+    let php = request.state.php;
+    let success = last.map_or(Value::Bool(true), |id| php.insert_id(id));
+    request.answer(&sender.seal, Success(success), php.empty_object())
 }
 
 /// An event as stored; none where it is to be skipped.

@@ -3,8 +3,9 @@
 mod answer;
 mod decide;
 
-use super::{Request, section_digest, store_in_turn};
+use super::{Request, Seal, section_digest, store_in_turn};
 use crate::error::Refusal;
+use crate::generation::{Generation, ServerGeneration};
 use crate::keys;
 use crate::state::ServerState;
 use crate::store::check_ins::{CheckIn, CheckInRow};
@@ -13,9 +14,12 @@ use crate::store::inventory::{ChangedSection, Section, StoreSections};
 use crate::store::{Computer, Digests};
 use axum::response::Response;
 use decide::Standing;
+pub(super) use decide::wants_update;
+use oco_protocol::job::Job;
+use oco_protocol::lenient::Item;
 use oco_protocol::rpc::HelloAnswer;
 use oco_protocol::{Key, Timestamp};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -41,26 +45,39 @@ struct HelloData<'a> {
     force_update: Value,
 }
 
+/// What the server of 2022 answers beside its key.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct HelloOf2022 {
+    agent_key: Option<Key>,
+    update: u8,
+    software_jobs: Vec<Item<Job>>,
+}
+
 /// Serves a hello.
 pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
     let state = request.state;
     let known = state.store.cache.get(&request.envelope.params.hostname);
-    let own_key = known
-        .as_ref()
-        .and_then(|computer| computer.state().agent_key.clone());
+    let (own_key, before) = known.as_ref().map_or((None, None), |computer| {
+        let state = computer.state();
+        (state.agent_key.clone(), state.generation())
+    });
+    // Which checks apply depends on the version, so the data are parsed before anything is checked.
+    let data: Result<HelloData<'_>, Refusal> = request.envelope.params.data();
+    let version = data.as_ref().ok().and_then(|data| data.agent_version.as_deref());
+    let generation = decide::generation(state.generation, before, version);
+    let sends_timestamps = Generation::of_agent(version) == Generation::Signed;
+    request.check_form(generation)?;
     let standing = decide::standing(
         own_key.as_ref(),
         known.is_some(),
         &state.agent_key,
         state.settings().self_registration,
-        |key| request.is_signed_with(key),
+        generation,
+        |key| request.is_made_with(key, generation),
     )?;
-    let timestamp = request
-        .envelope
-        .params
-        .timestamp
-        .ok_or(Refusal::TimestampTooOld)?;
-    let data: HelloData<'_> = request.envelope.params.data()?;
+    let timestamp = request.timestamp(generation)?;
+    let data = data?;
     if data
         .agent_version
         .as_ref()
@@ -71,7 +88,12 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
     let now = state.now();
     let check_in = |computer_id| CheckInRow {
         computer_id,
-        agent_timestamp: timestamp,
+        // None of a keyed agent, nor of one that is about to be: what comes after has nothing to be newer than.
+        agent_timestamp: if sends_timestamps {
+            timestamp
+        } else {
+            Timestamp::ZERO
+        },
         seen_at: now,
         uptime: data.uptime.as_f64(),
         battery_level: data.battery_level.as_f64(),
@@ -80,6 +102,9 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
     let asked = flag(&data.force_update);
     let (server_key, answer) = match (standing, known) {
         (Standing::Registered, Some(computer)) => {
+            if generation == Generation::Signed && !computer.advance(timestamp) {
+                return Err(Refusal::TimestampTooOld);
+            }
             let server_key = welcome_back(&request, &data, &computer, check_in(computer.id)).await?;
             (
                 server_key,
@@ -87,11 +112,9 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
             )
         }
         (_, known) => {
-            if timestamp == Timestamp::ZERO
-                || known
-                    .as_ref()
-                    .is_some_and(|computer| !computer.advance(timestamp))
-            {
+            let is_new = timestamp != Timestamp::ZERO
+                && known.as_ref().is_none_or(|computer| computer.advance(timestamp));
+            if generation == Generation::Signed && !is_new {
                 return Err(Refusal::TimestampTooOld);
             }
             // From the registration on only the new keys are taken, so whatever may fail comes before it.
@@ -105,7 +128,21 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
             (server_key, answer)
         }
     };
-    request.answer(&server_key, true.into(), answer)
+    let seal = Seal {
+        server_key,
+        generation,
+    };
+    match state.generation {
+        ServerGeneration::Current => request.answer(&seal, true.into(), answer),
+        ServerGeneration::September2022 => {
+            let answer = HelloOf2022 {
+                agent_key: answer.agent_key,
+                update: u8::from(answer.update),
+                software_jobs: answer.software_jobs,
+            };
+            request.answer(&seal, true.into(), answer)
+        }
+    }
 }
 
 /// Stores the hello of a registered computer, whose server key is the answer.
@@ -115,8 +152,8 @@ async fn welcome_back(
     computer: &Arc<Computer>,
     check_in: CheckInRow,
 ) -> Result<Key, Refusal> {
-    if !computer.advance(check_in.agent_timestamp) {
-        return Err(Refusal::TimestampTooOld);
+    if check_in.agent_timestamp == Timestamp::ZERO {
+        computer.forget_timestamp();
     }
     let (server_key, identify) = {
         let known = computer.state();
@@ -124,6 +161,7 @@ async fn welcome_back(
         let version = data.agent_version.as_deref().or(known.agent_version.as_deref());
         let identify =
             (uid != known.uid.as_deref() || version != known.agent_version.as_deref()).then(|| Identify {
+                cache: request.state.store.cache.clone(),
                 computer: computer.clone(),
                 uid: uid.map(str::to_owned),
                 agent_version: version.map(str::to_owned),

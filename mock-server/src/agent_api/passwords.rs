@@ -1,6 +1,6 @@
 //! `oco.agent.passwords`: rotated passwords, and revocations of those that could not be set.
 
-use super::{MAX_ITEMS, Request, no_params};
+use super::{MAX_ITEMS, Request};
 use crate::error::Refusal;
 use crate::store::passwords::{PasswordChange, PasswordOutcome, StorePasswords};
 use axum::response::Response;
@@ -48,12 +48,13 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
         changes: changes?,
         now: request.state.now(),
     };
+    let php = request.state.php;
     let success = match request.state.store.write(write).await? {
         PasswordOutcome::Ignored => Value::Bool(false),
         PasswordOutcome::Revoked => Value::Bool(true),
-        PasswordOutcome::Stored(id) => id.to_string().into(),
+        PasswordOutcome::Stored(id) => php.insert_id(id),
     };
-    request.answer(&sender.server_key, Success(success), no_params())
+    request.answer(&sender.seal, Success(success), php.empty_object())
 }
 
 fn change(reported: ReportedPassword, agent_key: &Key) -> Result<PasswordChange, Refusal> {

@@ -1,7 +1,9 @@
 //! `oco.agent.update`: the inventory, of which only what changed is stored.
 
-use super::{MAX_ITEMS, Request, is_date_time, section_digest, store_in_turn};
+use super::hello::wants_update;
+use super::{MAX_ITEMS, Request, Sender, is_date_time, section_digest, store_in_turn};
 use crate::error::Refusal;
+use crate::generation::{PhpQuirks, ServerGeneration};
 use crate::state::ServerState;
 use crate::store::inventory::{ChangedSection, LoginRow, Section, SoftwareItem, StoreInventory};
 use crate::store::{Computer, ComputerState, Digests};
@@ -36,25 +38,39 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
     if is_too_often(&sender.computer.state(), now) {
         return Err(Refusal::UpdateRefused);
     }
+    if request.state.generation == ServerGeneration::September2022 && !is_wanted(request.state, &sender, now)
+    {
+        return Err(Refusal::UpdateNotNecessary);
+    }
     let (digests, first) = {
         let known = sender.computer.state();
         (known.digests, known.last_update.is_none())
     };
     let parsed = Parsed::from_fields(&fields, digests)?;
     store(request.state, sender.computer, parsed, &fields, now, turn).await?;
-    let policies = policies(&request.state.rules().policies, first);
+    let php = request.state.php;
+    if request.state.generation == ServerGeneration::September2022 {
+        return request.answer(&sender.seal, true.into(), php.empty_object());
+    }
+    let policies = policies(&request.state.rules().policies, first, php);
     request.answer(
-        &sender.server_key,
+        &sender.seal,
         true.into(),
         json!({ "policies": { MACHINE_SCOPE: policies } }),
     )
 }
 
+/// Whether a hello would ask for an inventory now.
+fn is_wanted(state: &ServerState, sender: &Sender, now: Timestamp) -> bool {
+    let interval = state.settings().update_interval;
+    wants_update(&sender.computer.state(), false, now, interval)
+}
+
 /// The policies as an answer has them. As on a real server, the first one to a computer never has any, and none are an
 /// empty list.
-fn policies(all: &ScopePolicies, first: bool) -> Value {
+fn policies(all: &ScopePolicies, first: bool, php: PhpQuirks) -> Value {
     if first || all.is_empty() {
-        return json!([]);
+        return php.empty_object();
     }
     json!(all)
 }

@@ -2,6 +2,7 @@
 
 use super::Request;
 use crate::error::Refusal;
+use crate::generation::ServerGeneration;
 use crate::jobs::JobState;
 use crate::store::jobs::{ReportJob, ReportOutcome};
 use axum::response::Response;
@@ -32,6 +33,10 @@ struct ReportData {
 pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
     let sender = request.sender()?;
     let data: ReportData = request.envelope.params.data()?;
+    // The server of 2022 wants a code in every report.
+    if data.return_code.is_none() && request.state.generation == ServerGeneration::September2022 {
+        return Err(Refusal::Parameters);
+    }
     let job = data.job_id.to_string();
     let id = job.parse();
     let job = shown(&job);
@@ -52,7 +57,7 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
             let answer = JobReportAnswer {
                 job_succeeded: state == JobState::Succeeded,
             };
-            request.answer(&sender.server_key, true.into(), answer)
+            request.answer(&sender.seal, true.into(), answer)
         }
         ReportOutcome::UnknownJob => Err(Refusal::UnknownJob(job)),
         ReportOutcome::ForeignJob => Err(Refusal::ForeignJob(job)),

@@ -4,9 +4,11 @@
 //! that checks it, so that of two requests with the same timestamp one is refused.
 
 use super::inventory::Section;
+use crate::generation::Generation;
 use oco_protocol::{Key, Timestamp};
 use sqlx::SqlitePool;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// The first 64 bits of the SHA-256 of each inventory section as last stored; 0 where there is none.
@@ -37,6 +39,15 @@ pub(crate) struct ComputerState {
     pub(crate) digests: Digests,
 }
 
+impl ComputerState {
+    /// What its last hello has said that it speaks; a computer without keys has said nothing yet.
+    pub(crate) fn generation(&self) -> Option<Generation> {
+        self.agent_key
+            .as_ref()
+            .map(|_| Generation::of_agent(self.agent_version.as_deref()))
+    }
+}
+
 impl Computer {
     pub(crate) fn new(id: i64, state: ComputerState) -> Self {
         Self {
@@ -60,12 +71,18 @@ impl Computer {
         }
         newer
     }
+
+    /// Forgets the last timestamp: the agent does not send any, or not yet.
+    pub(crate) fn forget_timestamp(&self) {
+        self.state().last_timestamp = Timestamp::ZERO;
+    }
 }
 
 /// All computers by lower-case host name.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     computers: RwLock<HashMap<String, Arc<Computer>>>,
+    keyed: AtomicBool,
 }
 
 /// How host names are compared.
@@ -89,6 +106,7 @@ impl Cache {
                 *slot = digest;
             }
         }
+        let keyed = rows.iter().any(|row| speaks_keyed(row.agent_version.as_deref()));
         let computers = rows
             .into_iter()
             .map(|row| {
@@ -98,6 +116,7 @@ impl Cache {
             .collect();
         Ok(Self {
             computers: RwLock::new(computers),
+            keyed: AtomicBool::new(keyed),
         })
     }
 
@@ -113,11 +132,27 @@ impl Cache {
         computers.insert(key_of(hostname), computer);
     }
 
+    /// Whether any computer has spoken the keyed generation, whose requests have no signature.
+    pub(crate) fn has_keyed(&self) -> bool {
+        self.keyed.load(Ordering::Relaxed)
+    }
+
+    /// Notes what a computer says of its agent.
+    pub(crate) fn note_version(&self, version: Option<&str>) {
+        if speaks_keyed(version) {
+            self.keyed.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// All computers, in no order.
     pub(crate) fn all(&self) -> Vec<Arc<Computer>> {
         let computers = self.computers.read().unwrap_or_else(PoisonError::into_inner);
         computers.values().cloned().collect()
     }
+}
+
+fn speaks_keyed(version: Option<&str>) -> bool {
+    Generation::of_agent(version) == Generation::Keyed
 }
 
 const LOAD: &str = "SELECT c.id, c.hostname_key, c.uid, c.agent_key, c.server_key, c.agent_version, c.force_update, \

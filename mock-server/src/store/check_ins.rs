@@ -11,6 +11,7 @@ const CHECK_IN_CHUNKS: [usize; 3] = [64, 8, 1];
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct CheckInRow {
     pub(crate) computer_id: i64,
+    /// Zero for an agent of the keyed generation, which sends none.
     pub(crate) agent_timestamp: Timestamp,
     pub(crate) seen_at: Timestamp,
     pub(crate) uptime: Option<f64>,
@@ -50,7 +51,7 @@ pub(super) async fn flush_check_ins(
              VALUES {} ON CONFLICT (computer_id) DO UPDATE SET agent_timestamp = excluded.agent_timestamp, \
              seen_at = excluded.seen_at, uptime = excluded.uptime, battery_level = excluded.battery_level, \
              battery_status = excluded.battery_status \
-             WHERE excluded.agent_timestamp > check_ins.agent_timestamp",
+             WHERE excluded.agent_timestamp > check_ins.agent_timestamp OR excluded.agent_timestamp = 0",
             placeholders(size, 6)
         );
         let mut query = sqlx::query(AssertSqlSafe(sql));

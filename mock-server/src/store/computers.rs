@@ -86,6 +86,7 @@ impl Register {
             (self.uid.clone(), self.agent_key.clone(), self.server_key.clone());
         let (agent_version, agent_timestamp) = (self.agent_version.clone(), self.check_in.agent_timestamp);
         batch.after_commit(move || {
+            cache.note_version(agent_version.as_deref());
             let mut state = published.state();
             state.uid = uid;
             state.agent_key = Some(agent_key);
@@ -133,6 +134,7 @@ impl Write for PreRegister {
 /// Stores what a known computer says of itself differently from last time.
 #[derive(Debug)]
 pub(crate) struct Identify {
+    pub(crate) cache: Arc<Cache>,
     pub(crate) computer: Arc<Computer>,
     pub(crate) uid: Option<String>,
     pub(crate) agent_version: Option<String>,
@@ -155,12 +157,14 @@ impl Write for Identify {
             .bind(id)
             .execute(batch.connection())
             .await?;
-        let (computer, uid, version) = (
+        let (cache, computer, uid, version) = (
+            self.cache.clone(),
             self.computer.clone(),
             self.uid.clone(),
             self.agent_version.clone(),
         );
         batch.after_commit(move || {
+            cache.note_version(version.as_deref());
             let mut state = computer.state();
             state.uid = uid;
             state.agent_version = version;

@@ -9,6 +9,7 @@
 use super::StoreError;
 use super::check_ins::{CheckInRow, flush_check_ins};
 use futures::future::BoxFuture;
+use oco_protocol::Timestamp;
 use sqlx::pool::PoolConnection;
 use sqlx::{Executor, Sqlite, SqliteConnection, SqlitePool};
 use std::collections::{BTreeMap, HashMap};
@@ -68,7 +69,7 @@ impl Batch {
     /// Adds a check-in: they are written together at the end, the latest one of each computer.
     pub(crate) fn check_in(&mut self, row: CheckInRow) {
         let latest = self.check_ins.entry(row.computer_id).or_insert(row);
-        if row.agent_timestamp > latest.agent_timestamp {
+        if row.agent_timestamp > latest.agent_timestamp || row.agent_timestamp == Timestamp::ZERO {
             *latest = row;
         }
     }

@@ -278,6 +278,12 @@ impl Response {
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
+    /// The reason phrase of the status.
+    pub(crate) fn reason(&self) -> &str {
+        let line = self.head.lines().next().unwrap();
+        line.splitn(3, ' ').nth(2).unwrap_or_default()
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }

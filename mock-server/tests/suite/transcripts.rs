@@ -4,6 +4,7 @@
 //! and a 500 that the real server's database answered under load.
 
 use crate::support::{ScriptedKeys, TestServer, send};
+use oco_mock_server::ServerGeneration;
 use oco_protocol::{Key, signature};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -11,13 +12,17 @@ use std::sync::Arc;
 
 const AGENT_KEY: &str = "j2oijn45xofcfg68tfbcj7oliidlz3";
 const SERVER_KEY: &str = "3z7ry2fi245dfgy5zhflhm7cv8zetw";
+const KEYED_AGENT_KEY: &str = "tdbzbttf358vw49ns46pmwanjgup5h";
+const KEYED_SERVER_KEY: &str = "1qq2m1iz5shx61nw5u8wg53b3g5y82";
 
 struct Recorded {
     name: String,
     method: String,
-    signature: String,
+    path: String,
+    signature: Option<String>,
     body: Vec<u8>,
     status: u16,
+    reason: String,
     answer: Vec<u8>,
 }
 
@@ -40,46 +45,58 @@ fn parse(path: &Path) -> Recorded {
     Recorded {
         name: path.file_name().unwrap().to_string_lossy().into_owned(),
         method: request_head.split(' ').next().unwrap().into(),
+        path: request_head.split(' ').nth(1).unwrap().into(),
         signature: request_head
             .lines()
             .find_map(|line| line.strip_prefix("x-oco-agent-signature: "))
+            .map(str::to_owned),
+        body: body(request).trim_ascii_end().to_vec(),
+        status: head(response).split(' ').nth(1).unwrap().parse().unwrap(),
+        reason: head(response)
+            .lines()
+            .next()
+            .unwrap()
+            .splitn(3, ' ')
+            .nth(2)
             .unwrap()
             .into(),
-        body: body(request),
-        status: head(response).split(' ').nth(1).unwrap().parse().unwrap(),
         answer: body(response).trim_ascii_end().to_vec(),
     }
 }
 
-fn recorded() -> Vec<Recorded> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../protocol/transcripts/signed");
+fn recorded(folder: &str, count: usize) -> Vec<Recorded> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .collect();
     files.sort();
-    assert!(files.len() >= 25);
+    assert!(files.len() >= count);
     files.iter().map(|path| parse(path)).collect()
 }
 
-/// Brings about what the administrator of the real server had done before an exchange.
+async fn add_package(server: &TestServer, name: &str, procedure: &str, change: Value) {
+    let mut package = json!({"name": name, "version": "1", "procedure": procedure});
+    package
+        .as_object_mut()
+        .unwrap()
+        .extend(change.as_object().unwrap().clone());
+    server.create("/packages", package).await;
+}
+
+async fn add_deployment(server: &TestServer, packages: Value, change: Value) {
+    let mut deployment = json!({"name": "d", "packages": packages, "computers": [1]});
+    deployment
+        .as_object_mut()
+        .unwrap()
+        .extend(change.as_object().unwrap().clone());
+    server.create("/deployments", deployment).await;
+}
+
+/// Brings about what the administrator of the real server had done before an exchange of the signed generation.
 async fn administer(server: &TestServer, next: &str) {
-    let package = async |name: &str, procedure: &str, change: Value| {
-        let mut package = json!({"name": name, "version": "1", "procedure": procedure});
-        package
-            .as_object_mut()
-            .unwrap()
-            .extend(change.as_object().unwrap().clone());
-        server.create("/packages", package).await;
-    };
-    let deploy = async |package: Value, change: Value| {
-        let mut deployment = json!({"name": "d", "packages": package, "computers": [1]});
-        deployment
-            .as_object_mut()
-            .unwrap()
-            .extend(change.as_object().unwrap().clone());
-        server.create("/deployments", deployment).await;
-    };
+    let package = async |name, procedure, change| add_package(server, name, procedure, change).await;
+    let deploy = async |packages, change| add_deployment(server, packages, change).await;
     if next.starts_with("006") {
         package(
             "hello",
@@ -156,7 +173,7 @@ async fn every_exchange_is_answered_as_the_real_server_did() {
     })
     .await;
     let mut compared = 0;
-    for exchange in recorded() {
+    for exchange in recorded("../protocol/transcripts/signed", 25) {
         administer(&server, &exchange.name).await;
         let request: Value = serde_json::from_slice(&exchange.body).unwrap();
         let sent_at = request["params"]["timestamp"].as_f64().unwrap();
@@ -164,7 +181,7 @@ async fn every_exchange_is_answered_as_the_real_server_did() {
         server.clock.set_micros((sent_at * 1e6) as u64);
         let headers = [
             ("content-type", "application/json"),
-            ("x-oco-agent-signature", exchange.signature.as_str()),
+            ("x-oco-agent-signature", exchange.signature.as_deref().unwrap()),
         ];
         let response = send(
             server.addr,
@@ -210,4 +227,61 @@ async fn every_exchange_is_answered_as_the_real_server_did() {
     }
     assert!(compared >= 25, "only {compared} exchanges were compared");
     assert_eq!(server.get("/jobs?state=failed").await["total"], 2);
+}
+
+#[tokio::test]
+async fn every_exchange_with_the_server_of_2022_is_answered_alike() {
+    let server = TestServer::start_with(|config| {
+        config.random = Arc::new(ScriptedKeys::new(&[KEYED_AGENT_KEY, KEYED_SERVER_KEY]));
+        config.server_generation = ServerGeneration::September2022;
+    })
+    .await;
+    for exchange in recorded("tests/transcripts/keyed", 11) {
+        let name = &exchange.name;
+        if name.starts_with("004") {
+            let files = json!({"files": [{"name": "run.sh", "content": "ZWNobw=="}]});
+            add_package(&server, "hello", "sh run.sh", files).await;
+            add_package(&server, "fails", "echo fail; exit 3", json!({})).await;
+            add_package(&server, "never", "echo never", json!({})).await;
+            add_deployment(&server, json!([1]), json!({})).await;
+            add_deployment(&server, json!([2, 3]), json!({"sequence_mode": 1})).await;
+        }
+        let headers = [("content-type", "application/json")];
+        let headers = if exchange.body.is_empty() {
+            &[][..]
+        } else {
+            &headers[..]
+        };
+        let response = send(
+            server.addr,
+            &exchange.method,
+            &exchange.path,
+            headers,
+            &exchange.body,
+        )
+        .await;
+        assert_eq!(
+            (response.status, response.reason()),
+            (exchange.status, exchange.reason.as_str()),
+            "{name}"
+        );
+        assert_eq!(response.header("x-oco-server-signature"), None, "{name}");
+        if exchange.method == "GET" {
+            let disposition = response.header("content-disposition");
+            assert_eq!(disposition, Some("attachment; filename=\"1.zip\""), "{name}");
+        } else if exchange.status == 200 {
+            let recorded: Value = serde_json::from_slice(&exchange.answer).unwrap();
+            assert_eq!(response.json(), recorded, "{name}");
+        } else {
+            assert_eq!(response.text(), "", "{name}");
+        }
+    }
+    let jobs = server.get("/jobs").await;
+    let ends: Vec<_> = jobs["jobs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|job| &job["return_code"])
+        .collect();
+    assert_eq!(ends, [&json!(0), &json!(3), &json!(-8888)]);
 }

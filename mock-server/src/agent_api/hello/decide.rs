@@ -1,6 +1,7 @@
 //! What a hello is answered, decided without a database.
 
 use crate::error::Refusal;
+use crate::generation::{Generation, ServerGeneration};
 use crate::store::ComputerState;
 use oco_protocol::{Key, Timestamp};
 use std::time::Duration;
@@ -14,25 +15,49 @@ pub(super) enum Standing {
     New,
 }
 
-/// Decides whether a hello may pass. `signed_with` tells whether the request is signed with a key.
+/// The generation that a hello has to be of. `before` is what the computer spoke until now, where it has keys: only a
+/// signed hello brings one that has signed back to the keyed generation.
+pub(super) fn generation(
+    server: ServerGeneration,
+    before: Option<Generation>,
+    agent_version: Option<&str>,
+) -> Generation {
+    match (server, before) {
+        (ServerGeneration::September2022, _) => Generation::Keyed,
+        (ServerGeneration::Current, Some(Generation::Signed)) => Generation::Signed,
+        (ServerGeneration::Current, _) => Generation::of_agent(agent_version),
+    }
+}
+
+/// Decides whether a hello may pass. `proves` tells whether the request is made with a key.
 pub(super) fn standing(
     own_key: Option<&Key>,
     known: bool,
     registration_key: &Key,
     self_registration: bool,
-    signed_with: impl Fn(&Key) -> bool,
+    generation: Generation,
+    proves: impl Fn(&Key) -> bool,
 ) -> Result<Standing, Refusal> {
-    match own_key {
-        Some(key) if signed_with(key) => Ok(Standing::Registered),
-        None if !signed_with(registration_key) => Err(Refusal::InvalidSignature),
-        None if known || self_registration => Ok(Standing::New),
-        None => Err(Refusal::RegistrationDisabled),
-        Some(_) => Err(Refusal::InvalidSignature),
+    match (own_key, generation) {
+        (Some(key), _) if proves(key) => Ok(Standing::Registered),
+        (Some(_), Generation::Signed) => Err(Refusal::InvalidSignature),
+        (Some(_), Generation::Keyed) => Err(Refusal::KeyMismatch),
+        (None, _) if proves(registration_key) => match known || self_registration {
+            true => Ok(Standing::New),
+            false => Err(Refusal::RegistrationDisabled),
+        },
+        (None, Generation::Signed) => Err(Refusal::InvalidSignature),
+        (None, Generation::Keyed) => Err(Refusal::RegistrationKeyMismatch),
     }
 }
 
 /// Whether an inventory is wanted.
-pub(super) fn wants_update(state: &ComputerState, asked: bool, now: Timestamp, interval: Duration) -> bool {
+pub(in crate::agent_api) fn wants_update(
+    state: &ComputerState,
+    asked: bool,
+    now: Timestamp,
+    interval: Duration,
+) -> bool {
     let age = |last: Timestamp| now.as_micros().saturating_sub(last.as_micros());
     asked
         || state.force_update
@@ -49,15 +74,52 @@ mod tests {
     const REGISTRATION: &str = "registration";
 
     fn decide(own: bool, known: bool, open: bool, signed: &str) -> Result<Standing, String> {
+        decide_as(Generation::Signed, own, known, open, signed)
+    }
+
+    fn decide_as(
+        generation: Generation,
+        own: bool,
+        known: bool,
+        open: bool,
+        used: &str,
+    ) -> Result<Standing, String> {
         let own_key = Key::new(OWN);
         standing(
             own.then_some(&own_key),
             known,
             &Key::new(REGISTRATION),
             open,
-            |key| key.expose() == signed,
+            generation,
+            |key| key.expose() == used,
         )
         .map_err(|refusal| refusal.to_string())
+    }
+
+    #[test]
+    fn a_keyed_computer_is_told_which_key_is_wrong() {
+        let keyed = |own, known, open, used| decide_as(Generation::Keyed, own, known, open, used);
+        assert_eq!(keyed(true, true, true, OWN), Ok(Standing::Registered));
+        assert_eq!(
+            keyed(true, true, true, REGISTRATION),
+            Err("Agent key mismatch".into())
+        );
+        assert_eq!(keyed(false, false, true, REGISTRATION), Ok(Standing::New));
+        let wrong = Err("Agent registration key mismatch".into());
+        assert_eq!(keyed(false, false, true, "other"), wrong);
+        let disabled = Err("Client self-registration is disabled".into());
+        assert_eq!(keyed(false, false, false, REGISTRATION), disabled);
+    }
+
+    #[test]
+    fn only_a_signed_hello_leads_back_to_the_keyed_generation() {
+        let current = |before, version| generation(ServerGeneration::Current, before, Some(version));
+        assert_eq!(current(None, "0.13.8"), Generation::Keyed);
+        assert_eq!(current(Some(Generation::Keyed), "0.13.8"), Generation::Keyed);
+        assert_eq!(current(Some(Generation::Keyed), "1.2.0"), Generation::Signed);
+        assert_eq!(current(Some(Generation::Signed), "0.13.8"), Generation::Signed);
+        let old = generation(ServerGeneration::September2022, Some(Generation::Signed), None);
+        assert_eq!(old, Generation::Keyed);
     }
 
     #[test]

@@ -6,9 +6,13 @@ mod linux;
 mod unix;
 
 #[cfg(target_os = "linux")]
-pub use linux::SystemHost;
+pub use linux::{SystemHost, save_memory};
 #[cfg(unix)]
 pub use unix::other_agent::running_agent;
+
+/// Nothing: this system's allocator has nothing to set.
+#[cfg(not(target_os = "linux"))]
+pub fn save_memory() {}
 
 /// The system this program was built for.
 #[cfg(target_os = "linux")]

@@ -1,5 +1,7 @@
 //! The machine that the agent runs on, under Linux.
 
+mod memory;
+
 use super::unix::{command, files, interfaces, password, power, procedure, staging};
 use crate::host::{
     Command, CommandOutput, Host, HostError, Interface, Kernel, Os, PowerAction, Procedure, RegistryKey,
@@ -11,6 +13,8 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+
+pub use memory::save as save_memory;
 
 /// This machine.
 #[derive(Debug)]
@@ -156,6 +160,10 @@ impl Host for SystemHost {
 
     fn notify_users(&self, message: &str) -> Result<()> {
         power::notify(message)
+    }
+
+    fn release_memory(&self) {
+        memory::release();
     }
 }
 

@@ -24,6 +24,10 @@ lint:
 bench *ARGS:
     cargo bench --workspace -- {{ARGS}}
 
+# Size, memory and CPU time of the agent as it is shipped, beside their targets
+footprint *ARGS:
+    cargo run -p oco-benches --bin footprint -- {{ARGS}}
+
 # Licences, sources and bans of dependencies
 deny:
     ci/setup cargo-deny

@@ -67,6 +67,7 @@ pub async fn run(agent: Arc<Agent>, host: Arc<dyn Host>, force_first: bool, endi
         if !new.is_empty() && orders.send((new, ordered)).is_err() {
             tracing::error!("jobs can no longer be run: their worker has ended");
         }
+        host.release_memory();
         let pause = pacing::next_check_in(
             agent.config().query_interval,
             failures,

@@ -40,7 +40,7 @@ pub enum EventError {
     Priority(String),
     /// The regular expression is none, or too large.
     #[error("the regular expression of the query cannot be used")]
-    Grep(#[source] regex::Error),
+    Grep(#[source] regex_lite::Error),
     /// The journal does not answer.
     #[error("the journal cannot be read")]
     Host(#[from] HostError),

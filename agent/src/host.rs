@@ -465,6 +465,10 @@ pub trait Host: Send + Sync {
 
     /// Shows a message to the users who are logged in.
     fn notify_users(&self, message: &str) -> Result<()>;
+
+    /// Called when there is nothing to do for a while: what this process has of the machine's memory and does not use
+    /// is given back, where that does not happen by itself.
+    fn release_memory(&self) {}
 }
 
 fn unsupported(operation: &'static str, subject: impl std::fmt::Display) -> HostError {

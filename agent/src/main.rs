@@ -17,9 +17,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 fn main() -> ExitCode {
+    system::save_memory();
     let cli = Cli::parse();
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
@@ -52,7 +55,7 @@ fn paths(cli: &Cli) -> Result<Paths> {
 }
 
 fn print_inventory(host: &Arc<dyn Host>, paths: &Paths, config_named: bool, pretty: bool) -> Result<()> {
-    start_log("warn");
+    start_log(LevelFilter::WARN);
     let config = match config::load(host.as_ref(), &paths.config) {
         Ok((config, _)) => config,
         Err(error) if config_named => return Err(error.into()),
@@ -76,7 +79,11 @@ fn print_inventory(host: &Arc<dyn Host>, paths: &Paths, config_named: bool, pret
 
 fn check_in(cli: &Cli, paths: &Paths, host: Arc<SystemHost>) -> Result<()> {
     let (config, _) = config::load(host.as_ref(), &paths.config)?;
-    start_log(if config.debug { "debug" } else { "info" });
+    start_log(if config.debug {
+        LevelFilter::DEBUG
+    } else {
+        LevelFilter::INFO
+    });
     if cli.config.is_none() {
         refuse_beside_other_agent()?;
     }
@@ -86,6 +93,8 @@ fn check_in(cli: &Cli, paths: &Paths, host: Arc<SystemHost>) -> Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        // Collecting facts needs them for a moment in a minute.
+        .thread_keep_alive(Duration::from_secs(1))
         .build()
         .context("cannot start the asynchronous runtime")?;
     let result = runtime.block_on(async {
@@ -182,12 +191,15 @@ fn http_client(config: &Config) -> Result<HttpClient, HttpError> {
     })
 }
 
-fn start_log(level: &str) {
-    let filter = EnvFilter::try_from_env("OCO_AGENT_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+/// Starts the log at `level`, unless the environment asks for another one, or for one a module (`oco_agent=trace,warn`).
+fn start_log(level: LevelFilter) {
+    let wanted = std::env::var("OCO_AGENT_LOG")
+        .ok()
+        .and_then(|wanted| wanted.parse().ok());
+    let filter = wanted.unwrap_or_else(|| Targets::new().with_default(level));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+        .with_target(false);
+    tracing_subscriber::registry().with(filter).with(lines).init();
 }

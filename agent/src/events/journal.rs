@@ -6,7 +6,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use oco_protocol::inventory::UNKNOWN;
 use oco_protocol::rpc::{Event, EventQuery};
-use regex::{Regex, RegexBuilder};
+use regex_lite::{Regex, RegexBuilder};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -17,8 +17,9 @@ pub(super) const LOG: &str = "journalctl";
 
 /// Only these fields are printed, which older versions of `journalctl` (before 236) cannot be told.
 const FIELDS: &str = "--output-fields=MESSAGE,PRIORITY,SYSLOG_FACILITY,SYSLOG_IDENTIFIER,_COMM,_SYSTEMD_UNIT";
-/// Memory that a compiled regular expression may take, bytes.
-const REGEX_LIMIT: usize = 1 << 20;
+/// Memory that a compiled regular expression may take, bytes. What it takes for matching is in proportion to that, and
+/// so is the time for each character.
+const REGEX_LIMIT: usize = 128 << 10;
 /// Longest line that is read, bytes. A message that is not text is printed as a list of numbers.
 const MOST_LINE: usize = 512 << 10;
 /// Longest message that is reported, bytes.
@@ -97,7 +98,7 @@ struct Filter {
     units: Vec<String>,
     identifiers: Vec<String>,
     priorities: Vec<u8>,
-    grep: Option<Regex>,
+    grep: Option<Pattern>,
 }
 
 /// The query as received: each value a text, for some of them a number or a list.
@@ -155,7 +156,7 @@ impl Filter {
             identifiers: raw.identifier.entries(),
             priorities: priorities?,
             grep: grep
-                .map(|pattern| compile(&pattern))
+                .map(|pattern| Pattern::compile(&pattern))
                 .transpose()
                 .map_err(EventError::Grep)?,
         })
@@ -209,13 +210,32 @@ impl Filter {
     }
 }
 
-/// As with `journalctl --grep`, a pattern without upper-case letters ignores case. Matching takes linear time.
-fn compile(pattern: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(pattern)
-        .case_insensitive(!pattern.chars().any(char::is_uppercase))
-        .size_limit(REGEX_LIMIT)
-        .dfa_size_limit(REGEX_LIMIT)
-        .build()
+/// What messages have to contain. Matching takes linear time. Classes such as `\w` are about ASCII, as they are in
+/// `journalctl --grep`, which spares the agent tables of Unicode.
+#[derive(Debug)]
+struct Pattern {
+    regex: Regex,
+    ignores_case: bool,
+}
+
+impl Pattern {
+    /// As with `journalctl --grep`, a pattern without upper-case letters ignores case.
+    fn compile(pattern: &str) -> Result<Self, regex_lite::Error> {
+        let ignores_case = !pattern.chars().any(char::is_uppercase);
+        let regex = RegexBuilder::new(pattern)
+            .case_insensitive(ignores_case)
+            .size_limit(REGEX_LIMIT)
+            .build()?;
+        Ok(Self { regex, ignores_case })
+    }
+
+    fn is_match(&self, message: &str) -> bool {
+        // The library knows the case of ASCII letters only. All letters of the pattern are small ones here.
+        if self.ignores_case && !message.is_ascii() {
+            return self.regex.is_match(&message.to_lowercase());
+        }
+        self.regex.is_match(message)
+    }
 }
 
 fn priority(text: &str) -> Result<u8, EventError> {
@@ -390,7 +410,14 @@ mod tests {
             filter.event(line.as_bytes()).is_some()
         };
         assert!(wanted("oops 15") && wanted("Kernel: OOPS 5") && !wanted("oops 14"));
-        assert!(!compile("Oops").unwrap().is_match("oops"));
+        assert!(!Pattern::compile("Oops").unwrap().is_match("oops"));
+    }
+
+    #[test]
+    fn case_is_ignored_in_every_language() {
+        let matches = |pattern: &str, message: &str| Pattern::compile(pattern).unwrap().is_match(message);
+        assert!(matches("zugriff für müller", "ZUGRIFF FÜR MÜLLER verweigert"));
+        assert!(!matches("MÜller", "müller") && matches("^.üller$", "Müller"));
     }
 
     proptest! {

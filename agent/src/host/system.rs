@@ -7,12 +7,16 @@ mod resolver;
 mod unix;
 
 #[cfg(target_os = "linux")]
-pub use linux::SystemHost;
+pub use linux::{SystemHost, save_memory};
 pub use resolver::Resolver;
 #[cfg(unix)]
 pub use unix::lock_file::{existing_lock_file, open_lock_file};
 #[cfg(unix)]
 pub use unix::other_agent::{other_agents_locks, running_agent};
+
+/// Nothing: this system's allocator has nothing to set.
+#[cfg(not(target_os = "linux"))]
+pub fn save_memory() {}
 
 /// The system this program was built for.
 #[cfg(target_os = "linux")]

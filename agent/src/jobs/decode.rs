@@ -1,7 +1,7 @@
 //! The text in a procedure's output: UTF-8, or else what older programs of Western systems write. Never an error.
 
 use crate::host::Os;
-use oem_cp::code_table::DECODING_TABLE_CP850;
+use yore::code_pages::{CP850, CP1252};
 
 /// The text of output that is there whole, or up to where it has come so far.
 pub(super) fn text(output: &[u8], os: Os) -> String {
@@ -36,10 +36,9 @@ fn lossy(output: &[u8]) -> String {
 
 fn legacy(output: &[u8], cp850: bool) -> String {
     if cp850 {
-        oem_cp::decode_string_complete_table(output, &DECODING_TABLE_CP850)
+        CP850.decode(output).into_owned()
     } else {
-        let (text, _) = encoding_rs::WINDOWS_1252.decode_without_bom_handling(output);
-        text.into_owned()
+        CP1252.decode(output).into_owned()
     }
 }
 

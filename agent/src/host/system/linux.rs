@@ -1,5 +1,7 @@
 //! The machine that the agent runs on, under Linux.
 
+mod memory;
+
 use super::resolver::Resolver;
 use super::unix::{command, files, interfaces, password, power, procedure, staging};
 use crate::host::{
@@ -12,6 +14,8 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+
+pub use memory::save as save_memory;
 
 /// This machine.
 #[derive(Debug)]
@@ -177,6 +181,10 @@ impl Host for SystemHost {
 
     fn notify_users(&self, message: &str) -> Result<()> {
         power::notify(message)
+    }
+
+    fn release_memory(&self) {
+        memory::release();
     }
 }
 

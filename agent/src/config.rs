@@ -9,6 +9,7 @@ use oco_protocol::Key;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Where the agent's files are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +77,17 @@ impl Paths {
     }
 }
 
+/// Which generation of the protocol is spoken. Nothing but the configuration changes it: falling back to the keyed one
+/// would give the agent key to whoever asked for that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// Requests and responses are signed; keys never travel.
+    #[default]
+    Signed,
+    /// Keys are sent along, as to servers of 2022.
+    Keyed,
+}
+
 /// The agent's settings.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -105,6 +117,8 @@ pub struct Config {
     pub max_output: usize,
     /// URL of the server's agent API.
     pub api_url: Option<String>,
+    /// Generation of the protocol.
+    pub protocol: Protocol,
     /// What the server signs with; empty before registration.
     pub server_key: Key,
     /// Certificates to trust beside the system's (PEM).
@@ -204,6 +218,7 @@ impl Config {
             job_timeout: read.optional_seconds("agent", "job-timeout", 0.0)?,
             max_output: usize::try_from(read.count("agent", "max-output", 1 << 20)?).unwrap_or(usize::MAX),
             api_url: read.url("server", "api-url")?,
+            protocol: read.protocol("server", "protocol")?,
             server_key: Key::new(read.text("server", "server-key").unwrap_or_default()),
             ca_file: read.text("server", "ca-file").map(PathBuf::from),
             local_users: read.user_id(users, "local-users-min-uid", 1000)?
@@ -230,7 +245,7 @@ const KNOWN_KEYS: &[(&str, &[&str])] = &[
             "max-output",
         ],
     ),
-    ("server", &["api-url", "server-key", "ca-file"]),
+    ("server", &["api-url", "server-key", "protocol", "ca-file"]),
     ("windows", &["username-with-domain"]),
     ("linux", &["local-users-min-uid", "local-users-max-uid"]),
     ("macos", &["local-users-min-uid", "local-users-max-uid"]),
@@ -238,7 +253,11 @@ const KNOWN_KEYS: &[(&str, &[&str])] = &[
 
 fn read_document(host: &dyn Host, path: &Path) -> Result<Document, ConfigError> {
     let content = host.read_file(path).map_err(ConfigError::Read)?;
-    let text = String::from_utf8(content).map_err(|_| ConfigError::NotText(path.to_owned()))?;
+    let text = String::from_utf8(content).map(Zeroizing::new);
+    let text = text.map_err(|error| {
+        error.into_bytes().zeroize();
+        ConfigError::NotText(path.to_owned())
+    })?;
     if text.trim().is_empty() {
         return Err(ConfigError::Empty(path.to_owned()));
     }
@@ -369,6 +388,17 @@ impl<'a> Reader<'a> {
         Ok(id.unwrap_or(default))
     }
 
+    fn protocol(&self, section: &'static str, key: &'static str) -> Result<Protocol, ConfigError> {
+        let protocol = self.parsed(section, key, "signed or keyed", |text| {
+            match text.to_lowercase().as_str() {
+                "signed" => Some(Protocol::Signed),
+                "keyed" => Some(Protocol::Keyed),
+                _ => None,
+            }
+        })?;
+        Ok(protocol.unwrap_or_default())
+    }
+
     fn url(&self, section: &'static str, key: &'static str) -> Result<Option<String>, ConfigError> {
         self.parsed(
             section,
@@ -415,6 +445,9 @@ mod tests {
             let message = config(&format!("[agent]\n{line}")).unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
         }
+        let message = config("[server]\nprotocol = auto").unwrap_err().to_string();
+        let expected = "a.ini:2: [server] protocol = \"auto\" is wrong: expected signed or keyed";
+        assert_eq!(message, expected);
         for url in ["ftp://x/", "oco.example.com", "https://"] {
             assert!(
                 config(&format!("[server]\napi-url = {url}"))
@@ -422,6 +455,18 @@ mod tests {
                     .to_string()
                     .contains("a URL such as")
             );
+        }
+    }
+
+    #[test]
+    fn the_signed_generation_is_spoken_unless_the_other_is_named() {
+        for (line, protocol) in [
+            ("", Protocol::Signed),
+            ("protocol =", Protocol::Signed),
+            ("protocol = signed", Protocol::Signed),
+            ("protocol = Keyed", Protocol::Keyed),
+        ] {
+            assert_eq!(config(&format!("[server]\n{line}\n")).unwrap().protocol, protocol);
         }
     }
 

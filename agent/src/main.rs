@@ -15,7 +15,11 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -151,12 +155,16 @@ fn http_client(config: &Config) -> Result<HttpClient, HttpError> {
     })
 }
 
+/// What this agent logs of requests and responses has no secrets in it. Libraries know nothing of those: whatever the
+/// filter says, their traces, which could show what goes over a connection, stay out.
 fn start_log(level: &str) {
     let filter = EnvFilter::try_from_env("OCO_AGENT_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let no_traces_of_others =
+        filter_fn(|metadata| metadata.target().starts_with("oco_") || *metadata.level() <= Level::DEBUG);
+    let log = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
-        .init();
+        .with_filter(filter.and(no_traces_of_others));
+    tracing_subscriber::registry().with(log).init();
 }

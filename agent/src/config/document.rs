@@ -5,16 +5,18 @@
 //! contain `;` and `#`. The last of several equal keys wins.
 
 use ini_roundtrip::{Item, Parser};
+use std::fmt;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// A parsed `.ini` file.
-#[derive(Debug, Clone, Default)]
+/// A parsed `.ini` file. It may hold keys, so it is wiped from memory when dropped and never shown.
+#[derive(Clone, Default)]
 pub struct Document {
-    text: String,
+    text: Zeroizing<String>,
     entries: Vec<Entry>,
 }
 
 /// One `key = value` line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Entry {
     /// Section it stands in.
     pub section: String,
@@ -94,7 +96,7 @@ impl Document {
             }
         }
         Ok(Self {
-            text: text.to_owned(),
+            text: Zeroizing::new(text.to_owned()),
             entries,
         })
     }
@@ -120,32 +122,36 @@ impl Document {
     /// The text with one value set: its line is replaced, or added at the end of its section, or the section is added
     /// at the end of the file. Everything else stays as it is, comments, order and line ends included.
     #[must_use]
-    pub fn with_value(&self, section: &str, key: &str, value: &str) -> String {
+    pub fn with_value(&self, section: &str, key: &str, value: &str) -> Zeroizing<String> {
         let line_end = if self.text.contains("\r\n") { "\r\n" } else { "\n" };
-        let new_line = format!("{key} = {value}{line_end}");
-        let mut lines: Vec<String> = self.text.split_inclusive('\n').map(str::to_owned).collect();
+        let new_line = Zeroizing::new(format!("{key} = {value}{line_end}"));
+        let header = format!("[{section}]{line_end}");
+        let mut lines: Vec<&str> = self.text.split_inclusive('\n').collect();
         if let Some(entry) = self.get(section, key) {
-            lines[entry.line - 1] = new_line;
-            return lines.concat();
+            lines[entry.line - 1] = &new_line;
+            return Zeroizing::new(lines.concat());
         }
-        if let Some(last) = lines.last_mut().filter(|last| !last.ends_with('\n')) {
-            last.push_str(line_end);
+        let last = self.last_line_of(section, &lines);
+        if lines.last().is_some_and(|last| !last.ends_with('\n')) {
+            // The end of the last line, which counts as part of it.
+            lines.push(line_end);
         }
-        match self.last_line_of(section, &lines) {
-            Some(index) => lines.insert(index + 1, new_line),
+        match last {
+            // Behind that end, where the section is the last one.
+            Some(index) if !lines[index].ends_with('\n') => lines.push(&new_line),
+            Some(index) => lines.insert(index + 1, &new_line),
             None => {
                 if !lines.is_empty() {
-                    lines.push(line_end.to_owned());
+                    lines.push(line_end);
                 }
-                lines.push(format!("[{section}]{line_end}"));
-                lines.push(new_line);
+                lines.extend([header.as_str(), &new_line]);
             }
         }
-        lines.concat()
+        Zeroizing::new(lines.concat())
     }
 
     /// Index of the last line with something in it of a section, its header included.
-    fn last_line_of(&self, section: &str, lines: &[String]) -> Option<usize> {
+    fn last_line_of(&self, section: &str, lines: &[&str]) -> Option<usize> {
         let header = lines
             .iter()
             .rposition(|line| section_name(line) == Some(section))?;
@@ -154,6 +160,20 @@ impl Document {
             .position(|line| section_name(line).is_some());
         let end = after.map_or(lines.len(), |after| header + 1 + after);
         (header..end).rev().find(|index| !lines[*index].trim().is_empty())
+    }
+}
+
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Document")
+            .field("entries", &self.entries)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: [{}] {}", self.line, self.section, self.key)
     }
 }
 
@@ -192,20 +212,20 @@ mod tests {
     fn setting_values_keeps_comments_order_and_line_ends() {
         let document = Document::parse(SAMPLE).unwrap();
         assert_eq!(
-            document.with_value("agent", "agent-key", "new"),
+            *document.with_value("agent", "agent-key", "new"),
             SAMPLE.replace("agent-key = a;b#c", "agent-key = new")
         );
         assert_eq!(
-            document.with_value("server", "server-key", "k"),
+            *document.with_value("server", "server-key", "k"),
             format!("{SAMPLE}server-key = k\n")
         );
         assert_eq!(
-            document.with_value("agent", "machine-uid", "u"),
+            *document.with_value("agent", "machine-uid", "u"),
             SAMPLE.replace("Debug: 1\n\n# server", "Debug: 1\n\n# server\nmachine-uid = u")
         );
         let windows = Document::parse("[agent]\r\nagent-key=a").unwrap();
         assert_eq!(
-            windows.with_value("server", "server-key", "k"),
+            *windows.with_value("server", "server-key", "k"),
             "[agent]\r\nagent-key=a\r\n\r\n[server]\r\nserver-key = k\r\n"
         );
     }

@@ -17,7 +17,7 @@ use crate::service_checks;
 use oco_protocol::inventory::Service;
 use oco_protocol::job::Job;
 use oco_protocol::lenient::Item;
-use oco_protocol::policy::{Policies, UpdateAnswer};
+use oco_protocol::policy::Policies;
 use oco_protocol::rpc::{EventQuery, EventsData, HelloAnswer, HelloData, Method, PasswordRule};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -373,11 +373,7 @@ impl Agent {
         })?;
         let mut attempt = 0;
         loop {
-            match self
-                .client
-                .exchange::<_, UpdateAnswer>(Method::Update, &inventory)
-                .await
-            {
+            match self.client.update(&inventory).await {
                 Ok(answer) => {
                     self.follow(answer.policies).await;
                     return Ok(());

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// Largest configuration that is read, bytes: a real one has some hundred.
 const MAX_BYTES: usize = 1 << 20;
@@ -83,6 +84,17 @@ impl Paths {
     }
 }
 
+/// Which generation of the protocol is spoken. Nothing but the configuration changes it: falling back to the keyed one
+/// would give the agent key to whoever asked for that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// Requests and responses are signed; keys never travel.
+    #[default]
+    Signed,
+    /// Keys are sent along, as to servers of 2022.
+    Keyed,
+}
+
 /// The agent's settings.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -112,6 +124,8 @@ pub struct Config {
     pub max_output: usize,
     /// URL of the server's agent API.
     pub api_url: Option<String>,
+    /// Generation of the protocol.
+    pub protocol: Protocol,
     /// What the server signs with; empty before registration.
     pub server_key: Key,
     /// Certificates to trust beside the system's (PEM).
@@ -278,6 +292,7 @@ impl Config {
             job_timeout: read.optional_seconds("agent", "job-timeout", 0.0)?,
             max_output: usize::try_from(read.count("agent", "max-output", 1 << 20)?).unwrap_or(usize::MAX),
             api_url: read.url("server", "api-url")?,
+            protocol: read.protocol("server", "protocol")?,
             server_key: Key::new(read.text("server", "server-key").unwrap_or_default()),
             ca_file: read.text("server", "ca-file").map(PathBuf::from),
             local_users: read.user_ids(users, 1000, 65534)?,
@@ -304,7 +319,7 @@ const KNOWN_KEYS: &[(&str, &[&str])] = &[
             "max-output",
         ],
     ),
-    ("server", &["api-url", "server-key", "ca-file"]),
+    ("server", &["api-url", "server-key", "protocol", "ca-file"]),
     ("windows", &["username-with-domain"]),
     ("linux", &["local-users-min-uid", "local-users-max-uid"]),
     ("macos", &["local-users-min-uid", "local-users-max-uid"]),
@@ -330,7 +345,8 @@ fn read_document(host: &dyn Host, path: &Path) -> Result<Document, ConfigError> 
 }
 
 /// The text, or the line where it ceases to be UTF-8 and what it seems to be.
-fn decode(content: Vec<u8>) -> Result<String, (usize, &'static str)> {
+fn decode(content: Vec<u8>) -> Result<Zeroizing<String>, (usize, &'static str)> {
+    let content = Zeroizing::new(content);
     let utf16 = content.starts_with(b"\xff\xfe")
         || content.starts_with(b"\xfe\xff")
         || matches!(
@@ -340,11 +356,13 @@ fn decode(content: Vec<u8>) -> Result<String, (usize, &'static str)> {
     if utf16 {
         return Err((1, "UTF-16 text"));
     }
-    String::from_utf8(content).map_err(|error| {
-        let valid = error.utf8_error().valid_up_to();
-        let line = error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n');
-        (line.count() + 1, "not UTF-8 text")
-    })
+    match std::str::from_utf8(&content) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(error) => {
+            let valid = content.iter().take(error.valid_up_to());
+            Err((valid.filter(|byte| **byte == b'\n').count() + 1, "not UTF-8 text"))
+        }
+    }
 }
 
 fn parse(text: &str, path: &Path) -> Result<Document, ConfigError> {
@@ -510,6 +528,17 @@ impl<'a> Reader<'a> {
             |text| text.parse().ok(),
         )?;
         Ok(id.unwrap_or(default))
+    }
+
+    fn protocol(&self, section: &'static str, key: &'static str) -> Result<Protocol, ConfigError> {
+        let protocol = self.parsed(section, key, "signed or keyed", |text| {
+            match text.to_lowercase().as_str() {
+                "signed" => Some(Protocol::Signed),
+                "keyed" => Some(Protocol::Keyed),
+                _ => None,
+            }
+        })?;
+        Ok(protocol.unwrap_or_default())
     }
 
     fn url(&self, section: &'static str, key: &'static str) -> Result<Option<String>, ConfigError> {

@@ -20,9 +20,8 @@ use follow_up::{FollowUp, Power};
 use futures::FutureExt;
 use futures::future::OptionFuture;
 use journal::{Claim, Decision, Journal};
-use oco_protocol::job::{AGENT_ERROR_CODE, Job, JobReport, JobReportAnswer, JobState};
+use oco_protocol::job::{AGENT_ERROR_CODE, Job, JobReport, JobState};
 use oco_protocol::lenient::Id;
-use oco_protocol::rpc::Method;
 use output::OutputBuffer;
 use std::collections::HashSet;
 use std::path::Path;
@@ -398,11 +397,7 @@ impl JobEngine {
     /// Reports a step on the way. One that does not get through is not worth a retry: the next one says more.
     async fn report_progress(&self, report: &JobReport) {
         self.observe(report, None);
-        if let Err(error) = self
-            .client
-            .exchange::<_, JobReportAnswer>(Method::UpdateJobState, report)
-            .await
-        {
+        if let Err(error) = self.client.report_job(report).await {
             tracing::warn!(job.id = %report.job_id, error = %with_causes(&error), "progress could not be reported");
         }
     }
@@ -412,11 +407,7 @@ impl JobEngine {
     async fn report_outcome(&self, report: &JobReport, retries: &[Duration]) -> Option<bool> {
         let mut retries = retries.iter();
         loop {
-            let error = match self
-                .client
-                .exchange::<_, JobReportAnswer>(Method::UpdateJobState, report)
-                .await
-            {
+            let error = match self.client.report_job(report).await {
                 Ok(answer) => return Some(answer.job_succeeded),
                 Err(error) => error,
             };

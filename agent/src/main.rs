@@ -17,8 +17,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing::Level;
+use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 fn main() -> ExitCode {
@@ -192,14 +193,20 @@ fn http_client(config: &Config) -> Result<HttpClient, HttpError> {
 }
 
 /// Starts the log at `level`, unless the environment asks for another one, or for one a module (`oco_agent=trace,warn`).
+///
+/// What this agent logs of requests and responses has no secrets in it. Libraries know nothing of those: whatever the
+/// filter says, their traces, which could show what goes over a connection, stay out.
 fn start_log(level: LevelFilter) {
     let wanted = std::env::var("OCO_AGENT_LOG")
         .ok()
         .and_then(|wanted| wanted.parse().ok());
     let filter = wanted.unwrap_or_else(|| Targets::new().with_default(level));
+    let no_traces_of_others =
+        filter_fn(|metadata| metadata.target().starts_with("oco_") || *metadata.level() <= Level::DEBUG);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
-        .with_target(false);
-    tracing_subscriber::registry().with(filter).with(lines).init();
+        .with_target(false)
+        .with_filter(filter.and(no_traces_of_others));
+    tracing_subscriber::registry().with(lines).init();
 }

@@ -5,16 +5,18 @@
 //! contain `;` and `#`. The last of several equal keys wins.
 
 use ini_roundtrip::{Item, Parser};
+use std::fmt;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// A parsed `.ini` file.
-#[derive(Debug, Clone, Default)]
+/// A parsed `.ini` file. It may hold keys, so it is wiped from memory when dropped and never shown.
+#[derive(Clone, Default)]
 pub struct Document {
-    text: String,
+    text: Zeroizing<String>,
     entries: Vec<Entry>,
 }
 
 /// One `key = value` line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Entry {
     /// Section it stands in.
     pub section: String,
@@ -46,8 +48,9 @@ impl Document {
                 reason: "contains NUL bytes, as after a power failure: restore the file",
             });
         }
-        if let Some(at) = text.replace("\r\n", "\n").find('\r') {
-            let line = text.replace("\r\n", "\n")[..at].matches('\n').count() + 1;
+        let lone_return = |(at, _): &(usize, &str)| !text[at + 1..].starts_with('\n');
+        if let Some((at, _)) = text.match_indices('\r').find(lone_return) {
+            let line = text[..at].matches('\n').count() + 1;
             return Err(MalformedLine {
                 line,
                 reason: "ends in a carriage return without a line feed",
@@ -94,7 +97,7 @@ impl Document {
             }
         }
         Ok(Self {
-            text: whole.to_owned(),
+            text: Zeroizing::new(whole.to_owned()),
             entries,
         })
     }
@@ -120,40 +123,57 @@ impl Document {
     /// The text with one value set: its line is replaced, or added at the end of its section, or the section is added
     /// at the end of the file. Everything else stays as it is, comments, order and line ends included.
     #[must_use]
-    pub fn with_value(&self, section: &str, key: &str, value: &str) -> String {
+    pub fn with_value(&self, section: &str, key: &str, value: &str) -> Zeroizing<String> {
         let body = without_mark(&self.text);
         let mark = &self.text[..self.text.len() - body.len()];
         let line_end = if body.contains("\r\n") { "\r\n" } else { "\n" };
-        let mut new_line = format!("{key} = {value}{line_end}");
-        let mut lines: Vec<String> = body.split_inclusive('\n').map(str::to_owned).collect();
-        if let Some(line) = self
-            .get(section, key)
-            .and_then(|entry| lines.get_mut(entry.line - 1))
-        {
-            if line.ends_with('\n') && !line.ends_with("\r\n") {
-                new_line = format!("{key} = {value}\n");
-            }
-            *line = new_line;
-            return mark.to_owned() + &lines.concat();
+        let header = format!("[{section}]{line_end}");
+        let mut lines: Vec<&str> = body.split_inclusive('\n').collect();
+        let replaced = self.get(section, key).map(|entry| entry.line - 1);
+        let before = replaced.and_then(|index| lines.get(index).copied());
+        let own_end = match before {
+            Some(line) if line.ends_with('\n') && !line.ends_with("\r\n") => "\n",
+            _ => line_end,
+        };
+        let new_line = Zeroizing::new(format!("{key} = {value}{own_end}"));
+        if let Some(line) = replaced.and_then(|index| lines.get_mut(index)) {
+            *line = &new_line;
+        } else {
+            self.add_line(&mut lines, section, &header, &new_line, line_end);
         }
-        if let Some(last) = lines.last_mut().filter(|last| !last.ends_with('\n')) {
-            last.push_str(line_end);
+        lines.insert(0, mark);
+        Zeroizing::new(lines.concat())
+    }
+
+    /// Adds a line at the end of its section, or with the section's header at the end of the file.
+    fn add_line<'a>(
+        &self,
+        lines: &mut Vec<&'a str>,
+        section: &str,
+        header: &'a str,
+        new_line: &'a str,
+        line_end: &'a str,
+    ) {
+        let last = self.last_line_of(section, lines);
+        if lines.last().is_some_and(|last| !last.ends_with('\n')) {
+            // The end of the last line, which counts as part of it.
+            lines.push(line_end);
         }
-        match self.last_line_of(section, &lines) {
+        match last {
+            // Behind that end, where the section is the last one.
+            Some(index) if !lines[index].ends_with('\n') => lines.push(new_line),
             Some(index) => lines.insert(index + 1, new_line),
             None => {
                 if !lines.is_empty() {
-                    lines.push(line_end.to_owned());
+                    lines.push(line_end);
                 }
-                lines.push(format!("[{section}]{line_end}"));
-                lines.push(new_line);
+                lines.extend([header, new_line]);
             }
         }
-        mark.to_owned() + &lines.concat()
     }
 
     /// Index of the last line with something in it of a section, its header included.
-    fn last_line_of(&self, section: &str, lines: &[String]) -> Option<usize> {
+    fn last_line_of(&self, section: &str, lines: &[&str]) -> Option<usize> {
         let header = lines
             .iter()
             .rposition(|line| section_name(line) == Some(section))?;
@@ -162,6 +182,20 @@ impl Document {
             .position(|line| section_name(line).is_some());
         let end = after.map_or(lines.len(), |after| header + 1 + after);
         (header..end).rev().find(|index| !lines[*index].trim().is_empty())
+    }
+}
+
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Document")
+            .field("entries", &self.entries)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: [{}] {}", self.line, self.section, self.key)
     }
 }
 
@@ -205,20 +239,20 @@ mod tests {
     fn setting_values_keeps_comments_order_and_line_ends() {
         let document = Document::parse(SAMPLE).unwrap();
         assert_eq!(
-            document.with_value("agent", "agent-key", "new"),
+            *document.with_value("agent", "agent-key", "new"),
             SAMPLE.replace("agent-key = a;b#c", "agent-key = new")
         );
         assert_eq!(
-            document.with_value("server", "server-key", "k"),
+            *document.with_value("server", "server-key", "k"),
             format!("{SAMPLE}server-key = k\n")
         );
         assert_eq!(
-            document.with_value("agent", "machine-uid", "u"),
+            *document.with_value("agent", "machine-uid", "u"),
             SAMPLE.replace("Debug: 1\n\n# server", "Debug: 1\n\n# server\nmachine-uid = u")
         );
         let windows = Document::parse("[agent]\r\nagent-key=a").unwrap();
         assert_eq!(
-            windows.with_value("server", "server-key", "k"),
+            *windows.with_value("server", "server-key", "k"),
             "[agent]\r\nagent-key=a\r\n\r\n[server]\r\nserver-key = k\r\n"
         );
     }

@@ -30,6 +30,9 @@ fn wrong_values_name_file_line_key_and_accepted_form() {
         let message = config(&format!("[agent]\n{line}")).unwrap_err().to_string();
         assert!(message.contains(part), "{message}");
     }
+    let message = config("[server]\nprotocol = auto").unwrap_err().to_string();
+    let expected = "a.ini:2: [server] protocol = \"auto\" is wrong: expected signed or keyed";
+    assert_eq!(message, expected);
     for url in ["ftp://x/", "oco.example.com", "https://"] {
         assert!(
             config(&format!("[server]\napi-url = {url}"))
@@ -37,6 +40,18 @@ fn wrong_values_name_file_line_key_and_accepted_form() {
                 .to_string()
                 .contains("a URL such as")
         );
+    }
+}
+
+#[test]
+fn the_signed_generation_is_spoken_unless_the_other_is_named() {
+    for (line, protocol) in [
+        ("", Protocol::Signed),
+        ("protocol =", Protocol::Signed),
+        ("protocol = signed", Protocol::Signed),
+        ("protocol = Keyed", Protocol::Keyed),
+    ] {
+        assert_eq!(config(&format!("[server]\n{line}\n")).unwrap().protocol, protocol);
     }
 }
 

@@ -1,10 +1,11 @@
 //! What can go wrong in an exchange, in words that say what to do about it.
 
+use super::words;
 use crate::config::ConfigError;
 use crate::host::HostError;
 use crate::observer::{ExchangeOutcome, TransportFailure};
-use oco_protocol::Timestamp;
 use oco_protocol::rpc::Method;
+use oco_protocol::{Timestamp, keyed};
 use std::time::Duration;
 
 /// How much of the other side's text is kept.
@@ -33,14 +34,16 @@ pub enum ExchangeError {
         limit: Duration,
     },
     /// The server said no.
-    #[error("{method}: the server refused with status {status}: {}{}", if reason.is_empty() { "(no reason given)" } else { reason }, hint(reason))]
+    #[error("{method}: the server refused with status {status}: {}{hint}", if reason.is_empty() { "(no reason given)" } else { reason })]
     Refused {
         /// What was asked.
         method: Method,
         /// HTTP status.
         status: u16,
-        /// First line of its answer.
+        /// First line of its answer, or the reason phrase where there is none.
         reason: String,
+        /// What an administrator can do about it, in brackets; empty where nobody knows.
+        hint: String,
     },
     /// The response is not proven to be the server's, so nothing of it was used.
     #[error("{method}: the response is not trusted: {distrust}")]
@@ -91,13 +94,36 @@ pub enum Distrust {
     WrongSignature,
     /// It was given before, or is older than one that was.
     #[error(
-        "its timestamp {0} is not newer than the last accepted one, {1}; if the server's clock was ahead and has been set \
-         right, remove the agent's timestamp file"
+        "its timestamp {timestamp} ({}) is not newer than the last accepted one, {last} ({}); {clocks}; if the server's \
+         clock was ahead and has been set right, remove the agent's timestamp file",
+        words::moment(*timestamp), words::moment(*last)
     )]
-    NotNewer(Timestamp, Timestamp),
+    NotNewer {
+        /// Of this response.
+        timestamp: Timestamp,
+        /// Of the last one that was accepted.
+        last: Timestamp,
+        /// What the clocks of both sides say.
+        clocks: String,
+    },
+    /// It does not carry the server key that proves who sent it in the keyed generation.
+    #[error("it brings no server key")]
+    NoServerKey,
+    /// It carries another server key.
+    #[error(
+        "it brings another server key than the stored one; if the server was set up anew, empty [server] server-key"
+    )]
+    OtherServerKey,
     /// It carries an agent key that nothing proves to be the server's.
     #[error("it brings an agent key without a signature that can be verified")]
     UnverifiedKeys,
+}
+
+impl ExchangeError {
+    /// Whether the server says that it has no such method.
+    pub(super) fn is_unknown_method(&self) -> bool {
+        matches!(self, Self::Refused { status: 400, reason, .. } if reason.eq_ignore_ascii_case(keyed::UNKNOWN_METHOD))
+    }
 }
 
 impl From<&ExchangeError> for ExchangeOutcome {
@@ -122,25 +148,6 @@ pub(super) fn shortened(text: &str) -> String {
         .filter(|c| !c.is_control())
         .take(MAX_REASON_BYTES)
         .collect()
-}
-
-/// What an administrator can do about a refusal.
-fn hint(reason: &str) -> &'static str {
-    match reason {
-        "Signature header missing" => {
-            " (the server did not see the signature: PHP-FPM behind a proxy may change the letter case of header names)"
-        }
-        "Invalid agent signature" => {
-            " ([agent] agent-key is not the one the server expects; if this computer is to register anew, let the server \
-             forget it and set agent-key to the registration key)"
-        }
-        "Agent timestamp too old" => {
-            " (this computer's clock is behind, or was ahead before: check the clocks of both sides, or reset this \
-             computer on the server)"
-        }
-        "Client self-registration is disabled" => " (create the computer on the server first)",
-        _ => "",
-    }
 }
 
 #[cfg(test)]

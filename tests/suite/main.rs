@@ -8,6 +8,8 @@ mod agent_trust;
 mod agent_wire;
 #[cfg(unix)]
 mod daily_duties;
+#[cfg(target_os = "linux")]
+mod discovery;
 mod job_follow_up;
 mod job_journal;
 mod mock_server_process;

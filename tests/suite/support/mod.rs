@@ -1,5 +1,7 @@
 //! What the tests share: the programs under test, folders to run them in, and peers to talk to.
 
+#[cfg(target_os = "linux")]
+pub(crate) mod dns;
 pub(crate) mod mock;
 pub(crate) mod proxy;
 pub(crate) mod scripted;

@@ -5,6 +5,8 @@ pub(crate) mod dns;
 pub(crate) mod mock;
 pub(crate) mod proxy;
 pub(crate) mod scripted;
+#[cfg(unix)]
+pub(crate) mod tls;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

@@ -1,6 +1,7 @@
 //! Command line of the agent.
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 
 /// Agent of Open Computer Orchestration: reports this computer's inventory to its server and runs the software jobs the
@@ -8,7 +9,7 @@ use std::path::PathBuf;
 ///
 /// Without --daemon it checks in once and ends with exit code 0, or 1 after an error.
 #[derive(Debug, Parser)]
-#[command(name = "oco-agent", version, args_conflicts_with_subcommands = true)]
+#[command(name = "oco-agent", version)]
 pub struct Cli {
     /// What to do other than checking in.
     #[command(subcommand)]
@@ -27,6 +28,17 @@ pub struct Cli {
     pub force: bool,
 }
 
+impl Cli {
+    /// The same, unless options are named that mean nothing to its command.
+    pub fn validated(self) -> Result<Self, clap::Error> {
+        if self.command.is_some() && (self.daemon || self.force) {
+            let message = "--daemon and --force are for checking in: no command can be used with them";
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
+        }
+        Ok(self)
+    }
+}
+
 /// What the agent can do other than checking in.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Task {
@@ -36,12 +48,18 @@ pub enum Task {
         #[arg(long)]
         pretty: bool,
     },
+    /// Go through everything that a check-in needs, and say what works and what to do about the rest. Nobody is asked but
+    /// DNS and the server, and nothing is registered. Ends with exit code 1 if anything has failed.
+    Check {
+        /// Print it for machines.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_definition_is_sound_and_the_existing_options_are_accepted() {
@@ -49,5 +67,13 @@ mod tests {
         let cli = Cli::try_parse_from(["oco-agent", "--config", "/x.ini", "--daemon", "--force"]).unwrap();
         assert!(cli.daemon && cli.force && cli.config == Some("/x.ini".into()));
         assert!(Cli::try_parse_from(["oco-agent", "--deamon"]).is_err());
+        for arguments in [["--config", "/x.ini", "check"], ["check", "--config", "/x.ini"]] {
+            let cli = Cli::try_parse_from(["oco-agent"].iter().chain(&arguments)).unwrap();
+            assert_eq!(cli.validated().unwrap().config, Some("/x.ini".into()));
+        }
+        for option in ["--daemon", "--force"] {
+            let cli = Cli::try_parse_from(["oco-agent", option, "inventory"]).unwrap();
+            assert_eq!(cli.validated().unwrap_err().exit_code(), 2);
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! protocol -> decision -> host.
 
 pub mod agent;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod daemon;

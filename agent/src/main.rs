@@ -10,7 +10,7 @@ use oco_agent::host::system::{self, SystemHost};
 use oco_agent::lock::{Lock, LockError};
 use oco_agent::observer::Unobserved;
 use oco_agent::server_client::{HttpClient, HttpError, HttpOptions, TlsRoots};
-use oco_agent::{Agent, discovery, inventory, signals};
+use oco_agent::{Agent, check, discovery, inventory, signals};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -24,9 +24,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 fn main() -> ExitCode {
     system::save_memory();
-    let cli = Cli::parse();
+    let cli = Cli::parse().validated().unwrap_or_else(|error| error.exit());
     match run(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Nothing is left to be done if even that cannot be written.
             let _ = writeln!(io::stderr(), "oco-agent: {error:#}");
@@ -35,14 +35,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> Result<()> {
+fn run(cli: &Cli) -> Result<ExitCode> {
     let paths = paths(cli)?;
     let host = Arc::new(SystemHost::new(&paths.staging));
     match cli.command {
         Some(Task::Inventory { pretty }) => {
-            print_inventory(&(host as Arc<dyn Host>), &paths, cli.config.is_some(), pretty)
+            print_inventory(&(host as Arc<dyn Host>), &paths, cli.config.is_some(), pretty)?;
+            Ok(ExitCode::SUCCESS)
         }
-        None => check_in(cli, &paths, host),
+        Some(Task::Check { json }) => print_check(host.as_ref(), &paths, json),
+        None => check_in(cli, &paths, host).map(|()| ExitCode::SUCCESS),
     }
 }
 
@@ -76,6 +78,22 @@ fn print_inventory(host: &Arc<dyn Host>, paths: &Paths, config_named: bool, pret
         json.context("cannot write the inventory as JSON")?
     )
     .context("cannot print the inventory")
+}
+
+fn print_check(host: &dyn Host, paths: &Paths, json: bool) -> Result<ExitCode> {
+    start_log(LevelFilter::OFF);
+    let report = check::run(host, paths, http_client).context("cannot start the asynchronous runtime")?;
+    let text = if json {
+        serde_json::to_string_pretty(&report).context("cannot write the report as JSON")? + "\n"
+    } else {
+        report.to_string()
+    };
+    write!(io::stdout(), "{text}").context("cannot print the report")?;
+    Ok(if report.ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn check_in(cli: &Cli, paths: &Paths, host: Arc<SystemHost>) -> Result<()> {

@@ -3,11 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod agent_bad_input;
+#[cfg(target_os = "linux")]
+mod agent_killed;
 mod agent_registration;
 mod agent_trust;
 mod agent_wire;
 #[cfg(unix)]
+mod check;
+#[cfg(unix)]
 mod daily_duties;
+#[cfg(target_os = "linux")]
+mod discovery;
 mod job_follow_up;
 mod job_journal;
 mod mock_server_process;

@@ -75,7 +75,7 @@ impl HttpClient {
         builder.build().map(Self).map_err(HttpError::Setup)
     }
 
-    pub(super) fn request(&self, method: Method, url: Url) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, url: Url) -> RequestBuilder {
         self.0.request(method, url)
     }
 }

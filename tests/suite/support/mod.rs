@@ -1,8 +1,12 @@
 //! What the tests share: the programs under test, folders to run them in, and peers to talk to.
 
+#[cfg(target_os = "linux")]
+pub(crate) mod dns;
 pub(crate) mod mock;
 pub(crate) mod proxy;
 pub(crate) mod scripted;
+#[cfg(unix)]
+pub(crate) mod tls;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

@@ -67,12 +67,13 @@ impl Resolver {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let answer = runtime.block_on(tokio::time::timeout(time_limit, async {
+        let question = async {
             let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
                 .with_options(options)
                 .build()?;
             resolver.srv_lookup(name).await
-        }));
+        };
+        let answer = runtime.block_on(async { tokio::time::timeout(time_limit, question).await });
         match answer {
             Err(_) | Ok(Err(NetError::Timeout)) => {
                 let reason = format!("no name server has answered within {} s", time_limit.as_secs());

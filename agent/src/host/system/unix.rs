@@ -8,4 +8,5 @@ pub(super) mod password;
 pub(super) mod power;
 pub(super) mod procedure;
 pub(super) mod process_group;
+mod process_tree;
 pub(super) mod staging;

@@ -8,6 +8,7 @@ pub mod agent;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+mod defects;
 mod errors;
 pub mod events;
 pub mod host;

@@ -4,8 +4,7 @@
 #![cfg(unix)]
 
 use crate::support::mock::MockServer;
-use crate::support::{Agent, Daemon, stderr};
-use std::os::unix::fs::PermissionsExt;
+use crate::support::{Agent, Daemon, shell_program, stderr};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -27,7 +26,6 @@ impl Setup {
             agent: Agent::new(&server.agent_url),
             server,
         };
-        std::fs::create_dir(setup.programs()).unwrap();
         let log = |name: &str| format!("echo \"{name} $*\" >> {}", setup.calls_file().display());
         setup.install("shutdown", &log("shutdown"));
         setup.install("wall", &log("wall"));
@@ -39,9 +37,7 @@ impl Setup {
     }
 
     fn install(&self, name: &str, script: &str) {
-        let path = self.programs().join(name);
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        shell_program(&self.programs(), name, script);
     }
 
     fn programs(&self) -> PathBuf {

@@ -8,6 +8,7 @@ mod agent_trust;
 mod agent_wire;
 #[cfg(unix)]
 mod daily_duties;
+mod fault_cases;
 mod job_follow_up;
 mod job_journal;
 mod mock_server_process;

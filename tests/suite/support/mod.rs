@@ -57,6 +57,14 @@ impl Agent {
         ))
     }
 
+    /// An agent that the scripted server at `api_url` knows, with these additional lines for the section `[agent]`.
+    pub(crate) fn registered(api_url: &str, lines: &str) -> Self {
+        let (agent_key, server_key) = (scripted::AGENT_KEY, scripted::SERVER_KEY);
+        Self::with_config(&format!(
+            "[agent]\nagent-key = {agent_key}\n{lines}\n[server]\napi-url = {api_url}\nserver-key = {server_key}\n"
+        ))
+    }
+
     /// An agent with this configuration, to the letter.
     pub(crate) fn with_config(text: &str) -> Self {
         let agent = Self {
@@ -134,6 +142,17 @@ impl Agent {
     pub(crate) fn check_in(&self) -> Output {
         self.command().output().unwrap()
     }
+}
+
+/// Writes an executable shell script into a folder.
+#[cfg(unix)]
+pub(crate) fn shell_program(folder: &Path, name: &str, script: &str) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path
 }
 
 /// Standard error as text.

@@ -4,7 +4,7 @@
 #![cfg(unix)]
 
 use crate::support::mock::MockServer;
-use crate::support::{Agent, Daemon, shell_program, stderr};
+use crate::support::{Agent, Daemon, shell_program, stderr, wait_for};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -139,4 +139,38 @@ fn the_daemon_ends_by_itself_for_its_new_version_and_leaves_the_other_jobs_to_it
         .wait_for_job(second, |job| job["state"] == "succeeded");
     assert_eq!(daemon.terminate(), Some(0));
     assert_eq!(setup.calls(), Vec::<String>::new());
+}
+
+#[test]
+fn killed_while_it_orders_the_restart_the_agent_orders_it_again() {
+    let setup = Setup::new("");
+    let gate = setup.agent.folder().join("gate");
+    let calls = setup.calls_file();
+    let blocks = format!(
+        "echo \"shutdown $*\" >> {}; read line < {}",
+        calls.display(),
+        gate.display()
+    );
+    let made = Command::new("mkfifo").arg(&gate).status().unwrap();
+    assert!(made.success());
+    setup.install("shutdown", &blocks);
+    let deployment = setup.deploy("true", RESTART);
+    let daemon = setup.daemon();
+    wait_for("the order", || (setup.calls().len() == 1).then_some(()));
+    daemon.kill();
+    // Lets the first one end.
+    std::fs::write(&gate, "go\n").unwrap();
+    setup.install(
+        "shutdown",
+        &format!("echo \"shutdown $*\" >> {}", calls.display()),
+    );
+    assert!(setup.check_in().status.success());
+    assert_eq!(setup.state(deployment), "succeeded");
+    assert_eq!(setup.calls(), ["shutdown -r +0", "shutdown -r +0"]);
+    assert!(setup.check_in().status.success());
+    assert_eq!(
+        setup.calls().len(),
+        2,
+        "once it was ordered, it is not ordered again"
+    );
 }

@@ -3,6 +3,7 @@
 //! What to do after a hello is decided by [`plan`], a pure function; [`Agent`] performs it.
 
 use crate::config::{self, Config, ConfigError, Paths};
+use crate::defects::contained;
 use crate::errors::with_causes;
 use crate::events;
 use crate::host::{Host, HostError};
@@ -218,7 +219,8 @@ impl Agent {
         for ignored in &plan.ignored {
             tracing::warn!("the server's answer is not followed in one part: {ignored}");
         }
-        self.jobs.report_unaccepted(&plan.jobs).await;
+        let unaccepted = self.jobs.report_unaccepted(&plan.jobs);
+        contained("reporting earlier outcomes", unaccepted).await;
         let mut check_in = CheckIn {
             registered,
             inventory_sent: false,
@@ -226,11 +228,14 @@ impl Agent {
             ordered,
         };
         let update = match plan.inventory {
-            Some(logins_since) => self.send_inventory(logins_since).await.map(|()| true),
+            Some(logins_since) => {
+                let sent = contained("the inventory", self.send_inventory(logins_since)).await;
+                sent.unwrap_or_else(|| Err(no_inventory())).map(|()| true)
+            }
             None => Ok(false),
         };
         // A failure in one part does not stop the others.
-        self.report_events(plan.events).await;
+        contained("events", self.report_events(plan.events)).await;
         self.rotate_passwords(plan.passwords).await;
         match update {
             Ok(sent) => {
@@ -367,10 +372,7 @@ impl Agent {
             let options = collection(&config, logins_since);
             inventory::collect_within(inventory::PART_TIME_LIMIT, &host, &options)
         };
-        let inventory = blocking(collect).await.ok_or_else(|| ExchangeError::Malformed {
-            method: Method::Update,
-            reason: "the inventory could not be collected".into(),
-        })?;
+        let inventory = blocking(collect).await.ok_or_else(no_inventory)?;
         let mut attempt = 0;
         loop {
             match self.client.update(&inventory).await {
@@ -398,6 +400,13 @@ pub fn collection(config: &Config, logins_since: Option<String>) -> inventory::O
         machine_uid: config.machine_uid.clone(),
         local_users: config.local_users.clone(),
         logins_since,
+    }
+}
+
+fn no_inventory() -> ExchangeError {
+    ExchangeError::Malformed {
+        method: Method::Update,
+        reason: "the inventory could not be collected".into(),
     }
 }
 

@@ -2,6 +2,7 @@
 //! computer look offline.
 
 use crate::agent::{Agent, CheckIn, CheckInError};
+use crate::defects::contained;
 use crate::discovery;
 use crate::errors::with_causes;
 use crate::host::Host;
@@ -55,7 +56,7 @@ pub async fn run(agent: Arc<Agent>, host: Arc<dyn Host>, force_first: bool, endi
         // A registration that is under way is waited for: the server gives its keys out once.
         let registered = agent.is_registered().await;
         let result = tokio::select! {
-            result = agent.check_in(force) => result,
+            result = contained("a check-in", agent.check_in(force)) => result,
             () = stop.cancelled(), if registered => break,
         };
         let CheckIn { jobs, ordered, .. } = log(result, &mut failures);
@@ -213,9 +214,8 @@ async fn work(
     let Ending { stop, leave } = ending;
     while let Some((jobs, ordered)) = next_order(&mut orders, &leave).await {
         let ids: Vec<Id> = jobs.iter().map(|job| job.id.clone()).collect();
-        agent
-            .run_jobs(jobs, ordered, || stop.is_cancelled() || leave.is_cancelled())
-            .await;
+        let stopping = || stop.is_cancelled() || leave.is_cancelled();
+        contained("jobs", agent.run_jobs(jobs, ordered, stopping)).await;
         queue.remove(&ids);
         if agent.is_leaving() {
             break;
@@ -234,20 +234,24 @@ async fn next_order<T>(orders: &mut mpsc::UnboundedReceiver<T>, leave: &Cancella
     }
 }
 
-fn log(result: Result<CheckIn, CheckInError>, failures: &mut u32) -> CheckIn {
+fn log(result: Option<Result<CheckIn, CheckInError>>, failures: &mut u32) -> CheckIn {
     match result {
-        Ok(check_in) => {
+        None => {
+            *failures = failures.saturating_add(1);
+            CheckIn::default()
+        }
+        Some(Ok(check_in)) => {
             *failures = 0;
             log_success(&check_in);
             check_in
         }
-        Err(CheckInError::Update { source, check_in }) => {
+        Some(Err(CheckInError::Update { source, check_in })) => {
             // The hello got through: the computer is online, and stays so at its usual pace.
             *failures = 0;
             tracing::error!(error = %with_causes(&source), "checked in, but the inventory was not accepted");
             check_in
         }
-        Err(CheckInError::Hello(error)) => {
+        Some(Err(CheckInError::Hello(error))) => {
             *failures = failures.saturating_add(1);
             tracing::error!(error = %with_causes(&error), failures = *failures, "check-in failed");
             CheckIn::default()

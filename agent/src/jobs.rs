@@ -6,6 +6,7 @@ mod download;
 mod follow_up;
 mod journal;
 mod output;
+mod run;
 mod unpack;
 
 pub use journal::Ticket;
@@ -13,22 +14,19 @@ pub use unpack::{Limits, UnpackError};
 
 use crate::config::Config;
 use crate::errors::with_causes;
-use crate::host::{Host, HostError, PowerAction, Procedure, RunningProcedure};
+use crate::host::{Host, HostError, PowerAction, Staging};
 use crate::observer::{JobEvent, Observer};
 use crate::server_client::{ExchangeError, ServerClient};
 use follow_up::{FollowUp, Power};
-use futures::FutureExt;
-use futures::future::OptionFuture;
 use journal::{Claim, Decision, Journal};
 use oco_protocol::job::{AGENT_ERROR_CODE, Job, JobReport, JobState};
 use oco_protocol::lenient::Id;
-use output::OutputBuffer;
+use run::Ended;
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Waiting times before an outcome is reported again that did not get through.
 const REPORT_RETRIES: [Duration; 3] = [
@@ -43,7 +41,7 @@ pub struct JobEngine {
     client: Arc<ServerClient>,
     observer: Arc<dyn Observer>,
     settings: JobSettings,
-    journal: Journal,
+    journal: Arc<Journal>,
     power: Power,
     leaving: AtomicBool,
 }
@@ -99,20 +97,19 @@ enum JobError {
     WrongLength { received: u64, announced: u64 },
     #[error(transparent)]
     Unpack(#[from] UnpackError),
-    #[error("unpacking was ended")]
-    Interrupted,
+    #[error("{0} ended early")]
+    Interrupted(&'static str),
     #[error("the job cannot be run")]
     Host(#[from] HostError),
     #[error("the job is not run, because the job journal cannot be written")]
     Journal(#[source] HostError),
-    #[error("the job was killed after its time limit of {} s; its output until then:\n{output}", limit.as_secs())]
-    TimeLimit { limit: Duration, output: String },
-}
-
-/// What a procedure left behind.
-struct Ended {
-    return_code: i32,
-    output: String,
+    #[error("the job was killed after its time limit of {} s{rest}; its output until then:\n{output}", limit.as_secs())]
+    TimeLimit {
+        limit: Duration,
+        /// What could not be killed, if anything.
+        rest: String,
+        output: String,
+    },
 }
 
 /// What became of an order.
@@ -194,7 +191,7 @@ impl JobEngine {
     pub async fn report_unaccepted(&self, orders: &[Job]) {
         for id in self.journal.unaccepted(orders) {
             // Whoever has the claim reports it.
-            let Some(claim) = self.journal.claim(&id) else {
+            let Some(claim) = self.journal.claim(&id).map(Arc::new) else {
                 continue;
             };
             if let Some(outcome) = claim.outcome() {
@@ -206,15 +203,16 @@ impl JobEngine {
 
     /// Does about an order what the journal decides.
     async fn deal_with(&self, job: &Job, ticket: Ticket) -> Verdict {
-        let Some(claim) = self.journal.claim(&job.id) else {
+        let Some(claim) = self.journal.claim(&job.id).map(Arc::new) else {
             tracing::info!(job.id = %job.id, "the job is being dealt with already");
             return Verdict::Left;
         };
+        let mut staging = None;
         let outcome = match claim.decide(job, ticket) {
-            Ok(Decision::Run) => self.run_one(job, &claim).await,
+            Ok(Decision::Run) => self.run_one(job, &claim, &mut staging).await,
             Ok(Decision::Report) => {
                 tracing::warn!(job.id = %job.id, "the job is not run again, because it has an outcome that the server did not accept yet");
-                claim.ordered_again();
+                self.record(&claim, Claim::ordered_again).await;
                 let Some(outcome) = claim.outcome() else {
                     return Verdict::Left;
                 };
@@ -223,7 +221,7 @@ impl JobEngine {
             Ok(Decision::Interrupted) => {
                 tracing::warn!(job.id = %job.id, "the job was interrupted half-way and is not run again");
                 let report = journal::interrupted(job.id.clone());
-                claim.end(job, report, FollowUp::None)
+                self.end(job, &claim, report, FollowUp::None).await
             }
             Ok(Decision::Settled { succeeded }) => {
                 tracing::info!(job.id = %job.id, "the job ended while it was being ordered");
@@ -234,11 +232,22 @@ impl JobEngine {
                 return Verdict::Left;
             }
         };
-        Verdict::Ended(self.deliver(&claim, &outcome, &REPORT_RETRIES).await)
+        // The outcome is on record and comes first; removing a large package may take its time.
+        let removed = blocking("removing the package", move || drop(staging));
+        let (succeeded, removed) = tokio::join!(self.deliver(&claim, &outcome, &REPORT_RETRIES), removed);
+        if let Err(error) = removed {
+            tracing::warn!(job.id = %job.id, %error, "a package may be left behind until the agent's next start");
+        }
+        Verdict::Ended(succeeded)
     }
 
-    /// Runs one job to its end and records its outcome.
-    async fn run_one(&self, job: &Job, claim: &Claim<'_>) -> journal::Outcome {
+    /// Runs one job to its end and records its outcome. What was staged for it is to be removed afterwards.
+    async fn run_one(
+        &self,
+        job: &Job,
+        claim: &Arc<Claim>,
+        staging: &mut Option<Box<dyn Staging>>,
+    ) -> journal::Outcome {
         tracing::info!(job.id = %job.id, "job starts");
         let result = if job.procedure.trim().is_empty() {
             Ok(Ended {
@@ -246,7 +255,7 @@ impl JobEngine {
                 output: String::new(),
             })
         } else {
-            self.perform(job, claim).await
+            self.perform(job, claim, staging).await
         };
         let (state, code, message) = match result {
             Ok(ended) => (JobState::Finished, i64::from(ended.return_code), ended.output),
@@ -257,12 +266,34 @@ impl JobEngine {
             _ => tracing::warn!(job.id = %job.id, reason = %message, "job could not be run"),
         }
         let report = report(job, state, Some(code), None, message);
-        claim.end(job, report, FollowUp::of(job))
+        self.end(job, claim, report, FollowUp::of(job)).await
+    }
+
+    /// Records a job's outcome.
+    async fn end(
+        &self,
+        job: &Job,
+        claim: &Arc<Claim>,
+        report: JobReport,
+        follow_up: FollowUp,
+    ) -> journal::Outcome {
+        let outcome = claim.ends(report, follow_up);
+        let (job, kept) = (job.clone(), outcome.clone());
+        self.record(claim, move |claim| claim.end(&job, kept)).await;
+        outcome
+    }
+
+    /// Has the journal write something.
+    async fn record(&self, claim: &Arc<Claim>, write: impl FnOnce(&Claim) + Send + 'static) {
+        let claim = claim.clone();
+        if let Err(error) = blocking("writing the job journal", move || write(&claim)).await {
+            tracing::error!(%error, "the job journal may lag behind");
+        }
     }
 
     /// Reports an outcome until the server accepts it, again after each of the `retries`, and then does what follows it.
     /// Whether the server counts the job as succeeded.
-    async fn deliver(&self, claim: &Claim<'_>, outcome: &journal::Outcome, retries: &[Duration]) -> bool {
+    async fn deliver(&self, claim: &Arc<Claim>, outcome: &journal::Outcome, retries: &[Duration]) -> bool {
         let Some(succeeded) = self.report_outcome(&outcome.report, retries).await else {
             return false;
         };
@@ -271,7 +302,7 @@ impl JobEngine {
         if succeeded {
             self.follow_up(outcome).await;
         }
-        claim.forget();
+        self.record(claim, Claim::forget).await;
         succeeded
     }
 
@@ -305,93 +336,6 @@ impl JobEngine {
             }
             Err(error) => tracing::error!(job.id = %job, ?action, %error, "ordering it ended early"),
         }
-    }
-
-    async fn perform(&self, job: &Job, claim: &Claim<'_>) -> Result<Ended, JobError> {
-        // Also without a package: a procedure that ran in a folder which others can write to would run what they put there.
-        let staging = if job.download {
-            self.fetch(job).await?
-        } else {
-            self.host.create_staging()?
-        };
-        self.report_progress(&report(
-            job,
-            JobState::Executing,
-            None,
-            Some(100.0),
-            String::new(),
-        ))
-        .await;
-        let procedure = Procedure {
-            command: job.procedure.clone(),
-            folder: Some(staging.folder().to_owned()),
-        };
-        claim.start(job).map_err(JobError::Journal)?;
-        let mut running = self.host.start_procedure(&procedure)?;
-        self.attend(job, running.as_mut()).await
-    }
-
-    /// Lets a procedure run to its end, within its time limit.
-    async fn attend(&self, job: &Job, running: &mut dyn RunningProcedure) -> Result<Ended, JobError> {
-        let mut output = OutputBuffer::new(self.settings.max_output, self.host.os());
-        let Some(limit) = self.settings.time_limit else {
-            let return_code = self.watch(job, running, &mut output).await?;
-            return Ok(Ended {
-                return_code,
-                output: output.text(),
-            });
-        };
-        // A procedure that has closed its output is still running: the limit holds until it has ended.
-        match tokio::time::timeout(limit, self.watch(job, running, &mut output)).await {
-            Ok(return_code) => Ok(Ended {
-                return_code: return_code?,
-                output: output.text(),
-            }),
-            Err(_) => {
-                running.kill().await?;
-                Err(JobError::TimeLimit {
-                    limit,
-                    output: output.text(),
-                })
-            }
-        }
-    }
-
-    /// Collects a procedure's output and reports it while it grows. Output is taken while a report is under way too: a
-    /// slow server must not hold up a procedure that writes much.
-    async fn watch(
-        &self,
-        job: &Job,
-        running: &mut dyn RunningProcedure,
-        output: &mut OutputBuffer,
-    ) -> Result<i32, JobError> {
-        let interval = self.settings.output_interval;
-        let next = || interval.map(|interval| Instant::now() + interval);
-        let (mut next_report, mut reported) = (next(), 0);
-        let mut under_way = OptionFuture::default();
-        loop {
-            tokio::select! {
-                piece = running.next_output() => match piece? {
-                    Some(piece) => output.push(&piece),
-                    None => break,
-                },
-                Some(()) = &mut under_way => {
-                    under_way = OptionFuture::default();
-                    next_report = next();
-                }
-                () = until(next_report) => {
-                    next_report = next();
-                    if output.total() > reported {
-                        reported = output.total();
-                        next_report = None;
-                        let report = report(job, JobState::Executing, None, Some(100.0), output.text());
-                        under_way = Some(async move { self.report_progress(&report).await }.boxed()).into();
-                    }
-                }
-            }
-        }
-        let (return_code, _) = tokio::join!(running.wait(), under_way);
-        Ok(return_code?)
     }
 
     /// Reports a step on the way. One that does not get through is not worth a retry: the next one says more.
@@ -450,10 +394,14 @@ fn report(
     }
 }
 
-/// Waits for a moment, or for ever where there is none.
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
-    }
+/// Runs what may block beside the runtime.
+async fn blocking<T: Send + 'static>(
+    what: &'static str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JobError> {
+    let result = tokio::task::spawn_blocking(work).await;
+    result.map_err(|error| {
+        tracing::error!(%error, "{what} ended early");
+        JobError::Interrupted(what)
+    })
 }

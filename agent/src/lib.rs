@@ -9,6 +9,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+mod defects;
 pub mod discovery;
 mod errors;
 pub mod events;

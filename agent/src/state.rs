@@ -34,16 +34,23 @@ struct Last {
     heard: Option<Instant>,
 }
 
+/// The timestamps of the last request and of the last response accepted, as they are on disk.
+///
+/// A file that is missing or holds no timestamp (empty after a power failure) counts as "never": the server still refuses
+/// a request that is too old, and a response is still verified by its signature. The last response stands in for a last
+/// request that is not known.
+pub fn stored(host: &dyn Host, paths: &Paths) -> (Timestamp, Timestamp) {
+    let received = read(host, &paths.timestamp);
+    match read(host, &paths.sent_timestamp) {
+        Timestamp::ZERO => (received, received),
+        sent => (sent, received),
+    }
+}
+
 impl Timestamps {
-    /// Reads both. A file that is missing or holds no timestamp (empty after a power failure) counts as "never": the
-    /// server still refuses a request that is too old, and a response is still verified by its signature. The last
-    /// response stands in for a last request that is not known.
+    /// Begins with what is stored.
     pub fn load(host: Arc<dyn Host>, paths: &Paths) -> Self {
-        let received = read(host.as_ref(), &paths.timestamp);
-        let sent = match read(host.as_ref(), &paths.sent_timestamp) {
-            Timestamp::ZERO => received,
-            sent => sent,
-        };
+        let (sent, received) = stored(host.as_ref(), paths);
         Self {
             host,
             paths: paths.clone(),

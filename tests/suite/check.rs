@@ -326,6 +326,6 @@ fn https_agent(
 
 /// URL of a plain HTTP server that gives this answer to each request; it also lives with connections that bring none.
 fn server_for_check(answer: Vec<u8>) -> String {
-    let server = ScriptedServer::lenient(raw(answer));
+    let server = ScriptedServer::answering(move |_| answer.clone());
     server.url
 }

@@ -4,11 +4,10 @@
 use crate::support::scripted::{
     AGENT_KEY, Captured, SERVER_KEY, ScriptedServer, hello, raw, registration, response, signed, signed_with,
 };
-use crate::support::{Agent, REGISTRATION_KEY, stderr};
+use crate::support::{Agent, REGISTRATION_KEY, shell_program, stderr};
 use oco_protocol::Key;
 use oco_protocol::password::EncryptedPassword;
 use serde_json::{Value, json};
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Output;
 
@@ -32,11 +31,7 @@ fn equipped(url: &str) -> Agent {
 }
 
 fn script(agent: &Agent, name: &str, text: &str) -> PathBuf {
-    let path = agent.folder().join(name);
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    path
+    shell_program(agent.folder(), name, text)
 }
 
 /// Checks in at the most talkative level.

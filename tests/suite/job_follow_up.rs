@@ -4,8 +4,7 @@
 #![cfg(unix)]
 
 use crate::support::mock::MockServer;
-use crate::support::{Agent, Daemon, stderr, wait_for};
-use std::os::unix::fs::PermissionsExt;
+use crate::support::{Agent, Daemon, shell_program, stderr, wait_for};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -27,7 +26,6 @@ impl Setup {
             agent: Agent::new(&server.agent_url),
             server,
         };
-        std::fs::create_dir(setup.programs()).unwrap();
         let log = |name: &str| format!("echo \"{name} $*\" >> {}", setup.calls_file().display());
         setup.install("shutdown", &log("shutdown"));
         setup.install("wall", &log("wall"));
@@ -39,9 +37,7 @@ impl Setup {
     }
 
     fn install(&self, name: &str, script: &str) {
-        let path = self.programs().join(name);
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        shell_program(&self.programs(), name, script);
     }
 
     fn programs(&self) -> PathBuf {
@@ -188,4 +184,38 @@ fn a_hangup_from_a_job_waits_for_that_job_however_long_and_leaves_the_others() {
         (Some("succeeded"), Some("upgraded\ndone\n"))
     );
     assert_eq!(jobs[1]["state"], "pending");
+}
+
+#[test]
+fn killed_while_it_orders_the_restart_the_agent_orders_it_again() {
+    let setup = Setup::new("");
+    let gate = setup.agent.folder().join("gate");
+    let calls = setup.calls_file();
+    let blocks = format!(
+        "echo \"shutdown $*\" >> {}; read line < {}",
+        calls.display(),
+        gate.display()
+    );
+    let made = Command::new("mkfifo").arg(&gate).status().unwrap();
+    assert!(made.success());
+    setup.install("shutdown", &blocks);
+    let deployment = setup.deploy("true", RESTART);
+    let daemon = setup.daemon();
+    wait_for("the order", || (setup.calls().len() == 1).then_some(()));
+    daemon.kill();
+    // Lets the first one end.
+    std::fs::write(&gate, "go\n").unwrap();
+    setup.install(
+        "shutdown",
+        &format!("echo \"shutdown $*\" >> {}", calls.display()),
+    );
+    assert!(setup.check_in().status.success());
+    assert_eq!(setup.state(deployment), "succeeded");
+    assert_eq!(setup.calls(), ["shutdown -r +0", "shutdown -r +0"]);
+    assert!(setup.check_in().status.success());
+    assert_eq!(
+        setup.calls().len(),
+        2,
+        "once it was ordered, it is not ordered again"
+    );
 }

@@ -3,12 +3,17 @@
 
 #![cfg(unix)] // the procedures are shell scripts
 
+#[cfg(target_os = "linux")]
+mod crash_points;
+
 use crate::support::mock::MockServer;
 use crate::support::proxy::{Action, Proxy};
-use crate::support::scripted::{AGENT_KEY, Answer, Captured, SERVER_KEY, ScriptedServer, hello, signed};
+use crate::support::scripted::{
+    AGENT_KEY, Answer, Captured, SERVER_KEY, ScriptedServer, hello, response, signed,
+};
 use crate::support::{Agent, stderr, wait_for};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A server with one registered agent behind a proxy.
 struct Setup {
@@ -44,6 +49,21 @@ impl Setup {
         self.server.deploy(&[package], 0)
     }
 
+    /// Deploys a package whose procedure leaves its trace and waits for the file `gate`.
+    fn deploy_gated(&self, gate: &Path) -> i64 {
+        self.deploy(
+            &format!("while [ ! -e {} ]; do sleep 0.1; done", gate.display()),
+            &[],
+        )
+    }
+
+    /// Where the journal has the only job of a deployment.
+    #[cfg(target_os = "linux")]
+    fn record_of(&self, deployment: i64) -> PathBuf {
+        let id = &self.server.jobs(deployment)[0]["id"];
+        self.agent.folder().join(format!("journal/job-{id}.json"))
+    }
+
     /// Runs the agent until it has asked for the thing that the proxy holds back, and kills it there.
     fn kill_at(&self, what: &str, held: fn(&Captured) -> bool) {
         self.proxy.set(move |request| {
@@ -53,8 +73,9 @@ impl Setup {
                 Action::Forward
             }
         });
+        let before = self.proxy.count(held);
         let daemon = self.agent.daemon();
-        wait_for(what, || (self.proxy.count(held) > 0).then_some(()));
+        wait_for(what, || (self.proxy.count(held) > before).then_some(()));
         daemon.kill();
         self.proxy.set(|_| Action::Forward);
     }
@@ -106,6 +127,10 @@ fn reports_executing(request: &Captured) -> bool {
     reports(request, 2)
 }
 
+fn reports_progress(request: &Captured, percent: i64) -> bool {
+    reports(request, 1) && request.data()["download-progress"] == percent
+}
+
 fn reports_finished(request: &Captured) -> bool {
     reports(request, 3)
 }
@@ -133,21 +158,25 @@ fn assert_interrupted(job: &Value) {
 }
 
 #[test]
-fn killed_while_it_downloads_the_agent_starts_the_job_again() {
+fn killed_at_any_step_before_the_procedure_starts_the_agent_starts_the_job_again() {
+    type Held = fn(&Captured) -> bool;
+    let steps: [(&str, Held); 5] = [
+        ("the report that it downloads", |request| {
+            reports_progress(request, 0)
+        }),
+        ("the download", |request| is(request, "oco.agent.download")),
+        ("the report that it unpacks", |request| {
+            reports_progress(request, 101)
+        }),
+        ("the report that it is executed", reports_executing),
+        ("the hello", |request| is(request, "oco.agent.hello")),
+    ];
     let setup = Setup::new();
     let deployment = setup.deploy("", &[("file", b"content")]);
-    setup.kill_at("the download", |request| is(request, "oco.agent.download"));
-    assert_eq!(setup.journalled(), Vec::<String>::new());
-    assert_succeeded(&setup.end_of(deployment));
-    assert_eq!(setup.runs(), 1);
-}
-
-#[test]
-fn killed_before_the_procedure_starts_the_agent_starts_the_job_again() {
-    let setup = Setup::new();
-    let deployment = setup.deploy("", &[]);
-    setup.kill_at("the report that it is executed", reports_executing);
-    assert_eq!(setup.runs(), 0);
+    for (what, held) in steps {
+        setup.kill_at(what, held);
+        assert_eq!((setup.runs(), setup.journalled().len()), (0, 0), "{what}");
+    }
     assert_succeeded(&setup.end_of(deployment));
     assert_eq!(setup.runs(), 1);
 }
@@ -156,10 +185,7 @@ fn killed_before_the_procedure_starts_the_agent_starts_the_job_again() {
 fn killed_while_the_procedure_runs_the_agent_reports_an_interrupted_job() {
     let setup = Setup::new();
     let gate = setup.agent.folder().join("gate");
-    let deployment = setup.deploy(
-        &format!("while [ ! -e {} ]; do sleep 0.1; done", gate.display()),
-        &[],
-    );
+    let deployment = setup.deploy_gated(&gate);
     let daemon = setup.agent.daemon();
     wait_for("the procedure", || (setup.runs() == 1).then_some(()));
     daemon.kill();
@@ -237,6 +263,67 @@ fn a_server_that_never_accepts_the_outcome_does_not_see_the_job_run_again() {
     setup.proxy.set(|_| Action::Forward);
     assert_succeeded(&setup.end_of(deployment));
     assert_eq!(setup.runs(), 1);
+}
+
+/// What a server of one generation of the protocol says.
+struct Generation {
+    /// The configuration of an agent that is registered at this URL.
+    config: fn(&str) -> String,
+    /// The answer to a hello that orders these jobs.
+    order: fn(&Value) -> Vec<u8>,
+    /// Whether a request reports that a job has ended.
+    reports_outcome: fn(&Captured) -> bool,
+    /// How it refuses that.
+    refusal: fn() -> Vec<u8>,
+    /// The answer to everything else.
+    accept: fn() -> Vec<u8>,
+}
+
+const SIGNED: Generation = Generation {
+    config: |url| {
+        format!("[agent]\nagent-key = {AGENT_KEY}\n[server]\napi-url = {url}\nserver-key = {SERVER_KEY}\n")
+    },
+    order: |jobs| {
+        let mut params = hello(None, None);
+        params["software-jobs"] = jobs.clone();
+        signed(&params, SERVER_KEY)
+    },
+    reports_outcome: reports_finished,
+    refusal: || response("400 Bad Request", "Content-Type: text/html\r\n", "Unknown method"),
+    accept: || signed(&json!({"job-succeeded": false}), SERVER_KEY),
+};
+
+/// However often the agent is started, the server orders the job again and refuses its outcome.
+fn never_sees_the_job_run_again(generation: &'static Generation) {
+    let folder = tempfile::tempdir().unwrap();
+    let witness = folder.path().join("witness");
+    let jobs = json!([{"id": 4, "container-id": 3, "package-id": 4, "download": false, "sequence-mode": 0,
+        "procedure": format!("echo ran >> {}", witness.display())}]);
+    let server = ScriptedServer::answering(move |request| match request {
+        hello if hello.method().ends_with("hello") => (generation.order)(&jobs),
+        report if (generation.reports_outcome)(report) => (generation.refusal)(),
+        _ => (generation.accept)(),
+    });
+    let agent = Agent::with_config(&(generation.config)(&server.url));
+    let reports = || {
+        server
+            .requests()
+            .iter()
+            .filter(|request| (generation.reports_outcome)(request))
+            .count()
+    };
+    for _ in 0..4 {
+        let before = reports();
+        let output = agent.check_in();
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(reports() > before, "the outcome is reported at each check-in");
+        assert_eq!(std::fs::read_to_string(&witness).unwrap(), "ran\n");
+    }
+}
+
+#[test]
+fn a_signed_server_that_never_accepts_the_outcome_never_sees_the_job_run_again() {
+    never_sees_the_job_run_again(&SIGNED);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod check;
 mod daily_duties;
 #[cfg(target_os = "linux")]
 mod discovery;
+mod fault_cases;
 mod job_follow_up;
 mod job_journal;
 mod mock_server_process;

@@ -8,7 +8,7 @@ use crate::errors::with_causes;
 use crate::host::{Access, Host, Visibility, system};
 use crate::inventory;
 use crate::lock;
-use crate::state::Timestamps;
+use crate::state;
 use oco_protocol::Timestamp;
 use std::path::Path;
 
@@ -226,26 +226,20 @@ pub(super) fn keys(host: &dyn Host, paths: &Paths, config: &Config) -> Vec<Item>
             (false, false) => Item::ok(KEYS, "registered: there is an agent key and a server key"),
         },
     ];
-    let timestamps = Timestamps::load(host, paths);
+    let (sent, received) = state::stored(host, paths);
     let now = Timestamp::from_system_time(host.now());
     let ahead = |timestamp: Timestamp| timestamp > now;
-    if ahead(timestamps.sent) {
+    if ahead(sent) {
         items.push(Item::warn(
             KEYS,
-            format!(
-                "the last request has the timestamp {}, which is yet to come",
-                timestamps.sent
-            ),
+            format!("the last request has the timestamp {sent}, which is yet to come"),
             "this computer's clock was ahead before, or is behind now; requests go on from there",
         ));
     }
-    if ahead(timestamps.received) {
+    if ahead(received) {
         items.push(Item::warn(
             KEYS,
-            format!(
-                "the last answer has the timestamp {}, which is yet to come",
-                timestamps.received
-            ),
+            format!("the last answer has the timestamp {received}, which is yet to come"),
             format!(
                 "answers before that are refused; if the server's clock was ahead, remove {}",
                 paths.timestamp.display()

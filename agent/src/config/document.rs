@@ -263,12 +263,12 @@ mod tests {
         let document = Document::parse(text).unwrap();
         assert_eq!(document.text(), text);
         assert_eq!(
-            document.with_value("agent", "agent-key", "b"),
+            *document.with_value("agent", "agent-key", "b"),
             text.replace("= a", "= b")
         );
         let marked = Document::parse("\u{feff}[agent]\na = 1").unwrap();
         assert_eq!(
-            marked.with_value("agent", "b", "2"),
+            *marked.with_value("agent", "b", "2"),
             "\u{feff}[agent]\na = 1\nb = 2\n"
         );
     }
@@ -278,7 +278,7 @@ mod tests {
         let text = "[a]\nk = 1\n[b]\nk = x\n[a]\nk = 2\nK: 3\n";
         let document = Document::parse(text).unwrap();
         assert_eq!(document.get("a", "k").unwrap().value, "3");
-        assert_eq!(document.with_value("a", "k", "4"), text.replace("K: 3", "k = 4"));
+        assert_eq!(*document.with_value("a", "k", "4"), text.replace("K: 3", "k = 4"));
     }
 
     #[test]

@@ -1,25 +1,32 @@
 //! Fetching a job's package: download with progress, then unpacking.
 
-use super::{JobEngine, JobError, report, unpack};
+use super::{JobEngine, JobError, blocking, report, unpack};
 use crate::host::Staging;
 use oco_protocol::job::{Job, JobState, PROGRESS_UNPACKING};
 use oco_protocol::lenient::Id;
 use std::io::Write;
 
 impl JobEngine {
-    /// Downloads and unpacks the job's package.
-    pub(super) async fn fetch(&self, job: &Job) -> Result<Box<dyn Staging>, JobError> {
+    /// Downloads and unpacks the job's package. What is left of it after a failure is in `place`, too.
+    pub(super) async fn fetch<'a>(
+        &self,
+        job: &Job,
+        place: &'a mut Option<Box<dyn Staging>>,
+    ) -> Result<&'a mut Box<dyn Staging>, JobError> {
         let downloading = |progress| report(job, JobState::Downloading, None, Some(progress), String::new());
         let package = job.package_id.as_ref().ok_or(JobError::NoPackage)?;
         self.report_progress(&downloading(0.0)).await;
-        let mut staging = self.host.create_staging()?;
+        let staging = place.insert(self.stage().await?);
         self.download(job, package, staging.as_mut()).await?;
         self.report_progress(&downloading(PROGRESS_UNPACKING)).await;
         let limits = self.settings.limits;
-        tokio::task::spawn_blocking(move || unpack::unpack(staging.as_mut(), limits).map(|()| staging))
-            .await
-            .map_err(|_| JobError::Interrupted)?
-            .map_err(JobError::from)
+        let Some(mut staging) = place.take() else {
+            return Err(JobError::Interrupted("unpacking"));
+        };
+        let unpacked = blocking("unpacking", move || {
+            unpack::unpack(staging.as_mut(), limits).map(|()| staging)
+        });
+        Ok(place.insert(unpacked.await??))
     }
 
     async fn download(&self, job: &Job, package: &Id, staging: &mut dyn Staging) -> Result<(), JobError> {

@@ -145,19 +145,21 @@ struct State {
 }
 
 /// The right to deal with one job; given back on drop.
-pub(super) struct Claim<'a> {
-    journal: &'a Journal,
+///
+/// What reads or writes files here blocks: on a runtime it belongs on a thread of its own.
+pub(super) struct Claim {
+    journal: Arc<Journal>,
     name: String,
 }
 
 impl Journal {
     /// The journal in `folder`. Jobs that it shows as started were interrupted, for this agent has just started.
-    pub(super) fn load(host: Arc<dyn Host>, folder: &Path) -> Self {
-        let journal = Self {
+    pub(super) fn load(host: Arc<dyn Host>, folder: &Path) -> Arc<Self> {
+        let journal = Arc::new(Self {
             host,
             folder: folder.to_owned(),
             state: Mutex::default(),
-        };
+        });
         if let Err(error) = journal.ensure_loaded() {
             tracing::error!(error = %with_causes(&error), "the job journal cannot be read; no job is run until it can");
         }
@@ -170,10 +172,13 @@ impl Journal {
     }
 
     /// Claims a job, unless somebody deals with it already.
-    pub(super) fn claim(&self, id: &Id) -> Option<Claim<'_>> {
+    pub(super) fn claim(self: &Arc<Self>, id: &Id) -> Option<Claim> {
         let name = file_name(id);
         let new = self.state().claimed.insert(name.clone());
-        new.then_some(Claim { journal: self, name })
+        new.then(|| Claim {
+            journal: self.clone(),
+            name,
+        })
     }
 
     /// The jobs with an outcome that the server has not accepted, oldest first. Those that `orders` shows to be other
@@ -310,7 +315,7 @@ impl Journal {
     }
 }
 
-impl Claim<'_> {
+impl Claim {
     /// Decides what to do with an order. Fails while the journal cannot be read, for then nobody knows.
     pub(super) fn decide(&self, job: &Job, ticket: Ticket) -> Result<Decision, HostError> {
         self.journal.ensure_loaded()?;
@@ -344,25 +349,26 @@ impl Claim<'_> {
         })
     }
 
-    /// Records the outcome, to be reported afterwards.
-    pub(super) fn end(&self, job: &Job, report: JobReport, follow_up: FollowUp) -> Outcome {
-        self.journal.make_room(&self.name);
-        let now = self.journal.now();
-        let outcome = Outcome {
+    /// The outcome of a job that ends now.
+    pub(super) fn ends(&self, report: JobReport, follow_up: FollowUp) -> Outcome {
+        Outcome {
             report,
             follow_up,
-            ended: now,
-        };
-        let mut kept = outcome.clone();
-        shorten(&mut kept.report.message);
+            ended: self.journal.now(),
+        }
+    }
+
+    /// Records the outcome, to be reported afterwards.
+    pub(super) fn end(&self, job: &Job, mut outcome: Outcome) {
+        self.journal.make_room(&self.name);
+        shorten(&mut outcome.report.message);
         let record = Record {
             version: VERSION,
-            ordered: now,
+            ordered: outcome.ended,
             fingerprint: Some(fingerprint(job)),
-            state: RecordState::Ended(Box::new(kept)),
+            state: RecordState::Ended(Box::new(outcome)),
         };
         self.journal.put_logged(self.name.clone(), record);
-        outcome
     }
 
     /// The outcome on record.
@@ -404,7 +410,7 @@ impl Claim<'_> {
     }
 }
 
-impl Drop for Claim<'_> {
+impl Drop for Claim {
     fn drop(&mut self) {
         self.journal.state().claimed.remove(&self.name);
     }

@@ -61,6 +61,14 @@ impl Agent {
         ))
     }
 
+    /// An agent that the scripted server at `api_url` knows, with these additional lines for the section `[agent]`.
+    pub(crate) fn registered(api_url: &str, lines: &str) -> Self {
+        let (agent_key, server_key) = (scripted::AGENT_KEY, scripted::SERVER_KEY);
+        Self::with_config(&format!(
+            "[agent]\nagent-key = {agent_key}\n{lines}\n[server]\napi-url = {api_url}\nserver-key = {server_key}\n"
+        ))
+    }
+
     /// An agent with this configuration, to the letter.
     pub(crate) fn with_config(text: &str) -> Self {
         let agent = Self {
@@ -140,6 +148,17 @@ impl Agent {
     }
 }
 
+/// Writes an executable shell script into a folder.
+#[cfg(unix)]
+pub(crate) fn shell_program(folder: &Path, name: &str, script: &str) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
 /// Standard error as text.
 pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -154,6 +173,11 @@ impl Daemon {
     pub(crate) fn terminate(mut self) -> Option<i32> {
         signal(&self.0, "TERM");
         self.0.wait().unwrap().code()
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
     }
 
     /// Sends a signal by its name.

@@ -27,6 +27,16 @@ impl Captured {
         serde_json::from_slice(&self.body).unwrap()
     }
 
+    /// The method that is called.
+    pub(crate) fn method(&self) -> String {
+        self.json()["method"].as_str().unwrap().to_owned()
+    }
+
+    /// What a report of a job says.
+    pub(crate) fn data(&self) -> Value {
+        self.json()["params"]["data"].clone()
+    }
+
     /// Value of a header whose name is written exactly so.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head
@@ -38,7 +48,11 @@ impl Captured {
 /// A step of a script.
 pub(crate) type Answer = Box<dyn Fn(&Captured) -> Vec<u8> + Send>;
 
-/// The server; it answers one request a connection, in the order of its script, and then refuses connections.
+/// What becomes of a connection after its request was read.
+pub(crate) type Handler = dyn Fn(&Captured, &mut TcpStream) + Send + Sync;
+
+/// The server. One with a script answers one request a connection, in the order of its script, and then refuses
+/// connections; one with a handler goes on.
 pub(crate) struct ScriptedServer {
     /// URL of its agent API.
     pub(crate) url: String,
@@ -65,23 +79,34 @@ impl ScriptedServer {
         Self { url, captured }
     }
 
-    /// Starts a server that gives the same answer to every request, and lives with connections that bring none.
-    pub(crate) fn lenient(answer: Answer) -> Self {
+    /// Starts a server that hands each connection with its request to `handler`, on a thread of its own. It lives with
+    /// connections that bring none.
+    pub(crate) fn serving(handler: impl Fn(&Captured, &mut TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/api-agent.php", listener.local_addr().unwrap());
-        let captured = Arc::new(Mutex::new(Vec::new()));
-        let log = captured.clone();
+        let captured: Arc<Mutex<Vec<Captured>>> = Arc::default();
+        let (log, handler): (_, Arc<Handler>) = (captured.clone(), Arc::new(handler));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                if let Some(request) = try_read_request(&mut stream) {
-                    let response = answer(&request);
-                    log.lock().unwrap().push(request);
-                    let _ = stream.write_all(&response);
-                }
+                let (log, handler, mut stream) = (log.clone(), handler.clone(), stream.unwrap());
+                std::thread::spawn(move || {
+                    let Some(request) = try_read_request(&mut stream) else {
+                        return;
+                    };
+                    log.lock().unwrap().push(request.clone());
+                    handler(&request, &mut stream);
+                });
             }
         });
         Self { url, captured }
+    }
+
+    /// Starts a server that answers every request with what `answer` makes of it.
+    pub(crate) fn answering(answer: impl Fn(&Captured) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::serving(move |request, stream| {
+            // The agent may have hung up on purpose.
+            let _ = stream.write_all(&answer(request));
+        })
     }
 
     /// The requests so far.

@@ -9,5 +9,6 @@ pub(super) mod password;
 pub(super) mod power;
 pub(super) mod procedure;
 pub(super) mod process_group;
+mod process_tree;
 pub(super) mod staging;
 pub(super) mod temporary;

@@ -14,7 +14,7 @@ fn host() -> Arc<RecordedHost> {
     Arc::new(RecordedHost::new(Recording::new(machine)))
 }
 
-fn journal(host: &Arc<RecordedHost>) -> Journal {
+fn journal(host: &Arc<RecordedHost>) -> Arc<Journal> {
     Journal::load(host.clone(), Path::new(FOLDER))
 }
 
@@ -38,13 +38,13 @@ fn finished(job: &Job, output: &str) -> JobReport {
 }
 
 /// Runs a job to its recorded outcome.
-fn run(journal: &Journal, job: &Job) {
+fn run(journal: &Arc<Journal>, job: &Job) {
     let claim = journal.claim(&job.id).unwrap();
     claim.start(job).unwrap();
-    claim.end(job, finished(job, "done"), FollowUp::None);
+    claim.end(job, claim.ends(finished(job, "done"), FollowUp::None));
 }
 
-fn decision(journal: &Journal, job: &Job, ticket: Ticket) -> Decision {
+fn decision(journal: &Arc<Journal>, job: &Job, ticket: Ticket) -> Decision {
     journal.claim(&job.id).unwrap().decide(job, ticket).unwrap()
 }
 
@@ -78,7 +78,9 @@ fn an_outcome_survives_a_restart_with_every_detail() {
         let claim = journal.claim(&job.id).unwrap();
         claim.start(&job).unwrap();
         let follow_up = FollowUp::Power(crate::host::PowerAction::Restart, 5);
-        claim.end(&job, finished(&job, "päckchen \u{1}\n"), follow_up)
+        let outcome = claim.ends(finished(&job, "päckchen \u{1}\n"), follow_up);
+        claim.end(&job, outcome.clone());
+        outcome
     };
     assert_eq!(
         host.written(&Path::new(FOLDER).join("job-dynamic-7.json")),
@@ -91,10 +93,8 @@ fn an_outcome_survives_a_restart_with_every_detail() {
 fn the_new_version_does_not_end_itself_for_the_job_that_installed_it() {
     let host = host();
     let job = job(4);
-    journal(&host)
-        .claim(&job.id)
-        .unwrap()
-        .end(&job, finished(&job, ""), FollowUp::Exit);
+    let claim = journal(&host).claim(&job.id).unwrap();
+    claim.end(&job, claim.ends(finished(&job, ""), FollowUp::Exit));
     let outcome = journal(&host).claim(&job.id).unwrap().outcome().unwrap();
     assert_eq!(outcome.follow_up, FollowUp::None);
 }
@@ -193,7 +193,7 @@ fn an_outcome_that_cannot_be_written_is_still_known_until_the_agent_ends() {
     let claim = journal.claim(&job.id).unwrap();
     claim.start(&job).unwrap();
     host.set_read_only(true);
-    claim.end(&job, finished(&job, "done"), FollowUp::None);
+    claim.end(&job, claim.ends(finished(&job, "done"), FollowUp::None));
     assert_eq!(claim.decide(&job, Ticket(0)).unwrap(), Decision::Report);
     assert_eq!(claim.outcome().unwrap().report.message, "done");
 }
@@ -312,7 +312,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// The truth beside the journal.
 struct Model {
     host: Arc<RecordedHost>,
-    journal: Journal,
+    journal: Arc<Journal>,
     job: Job,
     /// Runs of the procedure since the server accepted an outcome last.
     runs: u32,
@@ -370,7 +370,7 @@ impl Model {
                     drop(claim);
                     return self.kill();
                 }
-                claim.end(&self.job, finished(&self.job, "done"), FollowUp::None);
+                claim.end(&self.job, claim.ends(finished(&self.job, "done"), FollowUp::None));
             }
             Decision::Report => assert!(self.journal.claim(&self.job.id).unwrap().outcome().is_some()),
             Decision::Settled { .. } => {

@@ -1,6 +1,7 @@
-//! Procedures of software jobs: a shell, its output as it comes, its whole process group on a kill.
+//! Procedures of software jobs: a shell, its output as it comes, all its processes on a kill.
 
 use super::process_group::{Exit, ProcessGroup};
+use super::process_tree;
 use crate::host::{HostError, Procedure, Result, RunningProcedure};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -21,8 +22,8 @@ const PIECE: usize = 16 << 10;
 
 /// A shell that runs a procedure.
 ///
-/// Until the shell has ended, a kill or drop kills its process group, that is all processes but those that started a
-/// session of their own. What a procedure left in the background on purpose survives its regular end.
+/// Until the shell has ended, a kill or drop kills all its processes. What a procedure left in the background on purpose
+/// survives its regular end.
 #[derive(Debug)]
 pub(crate) struct SystemProcedure {
     subject: String,
@@ -54,6 +55,7 @@ impl SystemProcedure {
             .stdin(Stdio::null())
             .stdout(output_writer.try_clone()?)
             .stderr(output_writer);
+        process_tree::keep(&mut command);
         let (exit_sender, exited) = oneshot::channel();
         let group = ProcessGroup::start(command, move |exit| {
             let _ = exit_sender.send(exit);
@@ -142,8 +144,16 @@ impl RunningProcedure for SystemProcedure {
     }
 
     fn kill(&mut self) -> BoxFuture<'_, Result<()>> {
-        let killed = self.group.kill().map_err(|error| self.error("kill", error));
-        async { killed }.boxed()
+        let keeper = self.group.leader();
+        async move {
+            let below = tokio::task::spawn_blocking(move || process_tree::kill_below(keeper)).await;
+            let below = below.map_err(io::Error::other).flatten();
+            self.group
+                .kill()
+                .and(below)
+                .map_err(|error| self.error("kill", error))
+        }
+        .boxed()
     }
 }
 
@@ -152,7 +162,8 @@ impl Drop for SystemProcedure {
         if self.code.is_some() {
             return;
         }
-        if let Err(error) = self.group.kill() {
+        let below = process_tree::kill_below(self.group.leader());
+        if let Err(error) = self.group.kill().and(below) {
             tracing::warn!(error = %error, "cannot kill a procedure");
         }
     }
@@ -261,6 +272,83 @@ mod tests {
         assert_eq!(procedure.wait().await.unwrap(), 128 + 9);
         all_writers_gone(alive).await;
         procedure.kill().await.unwrap();
+    }
+
+    /// Starts processes that hold `alive` open: one in a session of its own, one whose parent has ended, one whose
+    /// parents are all in other sessions and have ended.
+    #[cfg(target_os = "linux")]
+    const ESCAPES: &str = "exec 3> alive; setsid sleep 1000 & (setsid sh -c '(sleep 1000; :) & :' &) ; \
+        setsid sh -c 'setsid sh -c \"sleep 1000 & sleep 1000 &\" &'; echo up; sleep 1000; :";
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_kill_ends_processes_of_other_sessions_and_orphans_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let alive = fifo(folder.path());
+        let mut procedure = start(ESCAPES, Some(folder.path()));
+        assert_eq!(procedure.next_output().await.unwrap().unwrap(), "up\n");
+        procedure.kill().await.unwrap();
+        assert_eq!(procedure.wait().await.unwrap(), 128 + 9);
+        all_writers_gone(alive).await;
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_kill_outruns_processes_that_start_others_all_the_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let alive = fifo(folder.path());
+        let script =
+            "exec 3> alive; echo 'setsid sh ./again & exit' > again; sh ./again; echo up; sleep 1000; :";
+        let mut procedure = start(script, Some(folder.path()));
+        assert_eq!(procedure.next_output().await.unwrap().unwrap(), "up\n");
+        procedure.kill().await.unwrap();
+        all_writers_gone(alive).await;
+    }
+
+    #[tokio::test]
+    async fn what_it_left_in_the_background_survives_its_regular_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let alive = fifo(folder.path());
+        let script = "exec 3> alive; setsid sh -c 'read line < gate; echo lived >&3' > /dev/null 2>&1 &";
+        assert!(
+            Command::new("mkfifo")
+                .arg(folder.path().join("gate"))
+                .status()
+                .unwrap()
+                .success()
+        );
+        let mut procedure = start(script, Some(folder.path()));
+        assert_eq!(procedure.wait().await.unwrap(), 0);
+        assert_eq!(output(&mut procedure).await, "");
+        drop(procedure);
+        std::fs::write(folder.path().join("gate"), "go\n").unwrap();
+        let mut said = [0; 6];
+        alive.readable().await.unwrap();
+        assert_eq!(alive.try_read(&mut said).unwrap(), 6);
+        assert_eq!(&said, b"lived\n");
+    }
+
+    #[tokio::test]
+    async fn files_that_it_makes_can_be_read_whatever_the_agents_own_mask() {
+        // The mask is the whole process's, so another one sets it.
+        let status = Command::new("sh")
+            .args([
+                "-c",
+                "umask 077; exec \"$0\" --exact --ignored --nocapture \"$1\"",
+            ])
+            .arg(std::env::current_exe().unwrap())
+            .arg("host::system::unix::procedure::tests::child_with_a_mask_of_its_own")
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    #[tokio::test]
+    #[ignore = "runs as a child of files_that_it_makes_can_be_read_whatever_the_agents_own_mask"]
+    async fn child_with_a_mask_of_its_own() {
+        let mut procedure = start("umask", None);
+        assert_eq!(output(&mut procedure).await, "0022\n");
     }
 
     #[tokio::test]

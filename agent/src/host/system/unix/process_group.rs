@@ -58,6 +58,11 @@ impl ProcessGroup {
         })
     }
 
+    /// The child, which leads the group.
+    pub(crate) fn leader(&self) -> Pid {
+        self.leader
+    }
+
     /// Kills the child and all processes that stayed in its group; no error if there are none any more.
     pub(crate) fn kill(&self) -> io::Result<()> {
         match kill_process_group(self.leader, Signal::KILL) {

@@ -1,0 +1,256 @@
+//! A keeper between the agent and the shell of a job: through it every process of the job can be found, also one that
+//! has left its process group and its session (`setsid`, a double fork).
+//!
+//! The keeper is the shell's parent and, on Linux, a *subreaper*: a process whose parent ends becomes the keeper's child
+//! and not the system's. So as long as the keeper is there, all that the job has started is below it in the tree that
+//! `/proc` shows, and nothing else is: services that the job started through the service manager are that one's children.
+//! It ends with the shell, and what the job left in the background on purpose then belongs to the system, as usual.
+
+use nix::libc;
+use nix::sys::signal::SigSet;
+use nix::unistd::{ForkResult, fork};
+use rustix::fs::Mode;
+use rustix::process::{Pid, WaitOptions, umask, waitpid};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// The usual mask for new files, whatever the service manager gave the agent: what a job installs has to be readable.
+const UMASK: u32 = 0o022;
+/// A keeper that lost its shell says that it could not be run, as shells do.
+const LOST: i32 = 126;
+
+/// Has `command` run under a keeper, which becomes the child that is started, with the usual mask for new files.
+pub(super) fn keep(command: &mut Command) {
+    let prepare = || {
+        umask(Mode::from_raw_mode(UMASK as _));
+        adopt_orphans()?;
+        // SAFETY: the process has one thread, and neither side calls anything but system calls before it becomes another
+        // program or ends.
+        match unsafe { fork() }? {
+            ForkResult::Child => Ok(()),
+            ForkResult::Parent { child } => watch_over(child.as_raw()),
+        }
+    };
+    // SAFETY: what `prepare` calls makes system calls, and neither allocates nor takes a lock.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// What the keeper does until its shell ends. It is still the agent's program, so it holds on to nothing of it: an open
+/// pipe or lock would seem to be the agent's.
+fn watch_over(shell: i32) -> ! {
+    let _ = SigSet::all().thread_block();
+    close_all();
+    let code = loop {
+        match waitpid(None, WaitOptions::empty()) {
+            Ok(Some((pid, status))) if pid.as_raw_nonzero().get() == shell => {
+                let signal = status.terminating_signal().map(|signal| 128 + signal);
+                break status.exit_status().or(signal).unwrap_or(LOST);
+            }
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(_) => break LOST,
+        }
+    };
+    // SAFETY: ends the process at once; what the agent would do at its own end is none of the keeper's business.
+    unsafe { libc::_exit(code) }
+}
+
+fn close_all() {
+    #[cfg(target_os = "linux")]
+    {
+        // SAFETY: a system call with three numbers; nothing in this process uses a file after it.
+        let closed = unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0) };
+        if closed == 0 {
+            return;
+        }
+    }
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let most = most.and_then(|most| i32::try_from(most).ok()).unwrap_or(i32::MAX);
+    for file in 0..most.min(1 << 20) {
+        // SAFETY: nothing in this process uses a file after it; numbers that are no file do no harm.
+        unsafe { libc::close(file) };
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn adopt_orphans() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_child_subreaper(true)?)
+}
+
+/// Only Linux has such a thing: elsewhere a kill reaches the process group.
+#[cfg(not(target_os = "linux"))]
+fn adopt_orphans() -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn kill_below(_keeper: Pid) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+pub(super) use linux::kill_below;
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use super::{Pid, io};
+    use rustix::process::{Signal, kill_process};
+    use std::collections::BTreeMap;
+    use std::time::{Duration, Instant};
+
+    /// How long killed processes may take to end: one that waits for a disk or a network file system takes its time.
+    const PATIENCE: Duration = Duration::from_secs(5);
+    /// Between two looks at all processes.
+    const PAUSE: Duration = Duration::from_millis(5);
+    /// How far down children of children are followed; when these are killed, those below them come up.
+    const MOST_DEPTH: usize = 20;
+
+    /// Kills every process below `keeper`, which must not have been reaped yet. It stays behind, stopped.
+    pub(in super::super) fn kill_below(keeper: Pid) -> io::Result<()> {
+        // A stopped keeper still takes in orphans, but cannot end before the last of them has.
+        signal(keeper, Signal::STOP)?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // As often as it finds something: a process that starts others all the time has to be met before it does.
+            while kill_children(keeper.as_raw_nonzero().get(), 0)? && Instant::now() < deadline {}
+            let left = below(keeper, &processes()?);
+            if left.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let left: Vec<String> = left.iter().map(ToString::to_string).collect();
+                let reason = format!("processes do not end: {}", left.join(", "));
+                return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
+            }
+            for process in left.into_iter().filter_map(Pid::from_raw) {
+                signal(process, Signal::KILL)?;
+            }
+            std::thread::park_timeout(PAUSE);
+        }
+    }
+
+    /// Kills the children of `parent` and what is below them, in the quickest way; some kernels do not have it. Whether
+    /// there was anything that had not ended.
+    fn kill_children(parent: i32, depth: usize) -> io::Result<bool> {
+        let mut found = false;
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{parent}/task")) else {
+            return Ok(false);
+        };
+        for thread in threads.flatten() {
+            let children = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            for child in children.split_whitespace().filter_map(|child| child.parse().ok()) {
+                if let Some(process) = Pid::from_raw(child) {
+                    signal(process, Signal::KILL)?;
+                }
+                found |= !read(child).is_none_or(|process| process.ended);
+                if depth < MOST_DEPTH {
+                    found |= kill_children(child, depth + 1)?;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Sends a signal; no error if the process is gone.
+    fn signal(process: Pid, signal: Signal) -> io::Result<()> {
+        match kill_process(process, signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A process as `/proc` shows it.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    struct Process {
+        parent: i32,
+        ended: bool,
+    }
+
+    fn processes() -> io::Result<BTreeMap<i32, Process>> {
+        let ids =
+            std::fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        // One that has ended since is no error.
+        Ok(ids.filter_map(|id| Some((id, read(id)?))).collect())
+    }
+
+    fn read(id: i32) -> Option<Process> {
+        parse(&std::fs::read(format!("/proc/{id}/stat")).ok()?)
+    }
+
+    /// A process in the form of `/proc/ID/stat`: `ID (NAME) STATE PARENT ...`. The name may have blanks and parentheses,
+    /// and be no UTF-8.
+    fn parse(stat: &[u8]) -> Option<Process> {
+        let end = stat.iter().rposition(|byte| *byte == b')')?;
+        let rest = std::str::from_utf8(&stat[end + 1..]).ok()?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        // With threads left, it is only the first one that has ended.
+        let threads: u32 = fields.get(17)?.parse().ok()?;
+        Some(Process {
+            parent: fields.get(1)?.parse().ok()?,
+            ended: matches!(*fields.first()?, "Z" | "X") && threads < 2,
+        })
+    }
+
+    /// The processes below `keeper` that have not ended.
+    fn below(keeper: Pid, processes: &BTreeMap<i32, Process>) -> Vec<i32> {
+        let keeper = keeper.as_raw_nonzero().get();
+        let is_below = |id: i32| {
+            let parent = |id: i32| processes.get(&id).map(|process| process.parent);
+            // A bound, since the processes were not all looked at in one moment.
+            let ancestors = std::iter::successors(parent(id), |id| parent(*id)).take(processes.len());
+            ancestors.into_iter().any(|ancestor| ancestor == keeper)
+        };
+        let living = processes.iter().filter(|(_, process)| !process.ended);
+        living.map(|(id, _)| *id).filter(|id| is_below(*id)).collect()
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        fn stat(name: &str, state: char, parent: i32, threads: u32) -> Vec<u8> {
+            format!("7 ({name}) {state} {parent} 7 7 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 {threads} 0 100 0 0\n")
+                .into_bytes()
+        }
+
+        #[test]
+        fn parents_are_found_behind_every_name() {
+            for name in ["sh", "a b", ") Z 1 (", "((sd-pam))", ""] {
+                let process = parse(&stat(name, 'S', 42, 1)).unwrap();
+                assert_eq!((process.parent, process.ended), (42, false), "{name}");
+            }
+            let mut own = std::fs::read("/proc/self/stat").unwrap();
+            let process = parse(&own).unwrap();
+            assert_eq!(
+                process.parent.cast_unsigned(),
+                std::os::unix::process::parent_id()
+            );
+            own.truncate(10);
+            assert_eq!(parse(&own), None);
+        }
+
+        #[test]
+        fn a_process_with_threads_left_has_not_ended() {
+            assert!(parse(&stat("x", 'Z', 1, 1)).unwrap().ended);
+            assert!(!parse(&stat("x", 'Z', 1, 2)).unwrap().ended);
+        }
+
+        #[test]
+        fn only_what_is_below_counts() {
+            let process = |parent, ended| Process { parent, ended };
+            let processes = BTreeMap::from([
+                (1, process(0, false)),
+                (10, process(1, false)),
+                (11, process(10, false)),
+                (12, process(11, true)),
+                (13, process(12, false)),
+                (20, process(1, false)),
+                // Seen at different moments, two may seem to be each other's parents.
+                (30, process(31, false)),
+                (31, process(30, false)),
+            ]);
+            assert_eq!(below(Pid::from_raw(10).unwrap(), &processes), [11, 13]);
+            assert_eq!(below(Pid::from_raw(99).unwrap(), &processes), [0; 0]);
+        }
+    }
+}

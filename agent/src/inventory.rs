@@ -24,10 +24,8 @@ mod networks;
 mod packages;
 mod parts;
 mod pnp_vendors;
+mod texts;
 mod windows;
-
-#[cfg(feature = "fuzzing")]
-pub mod fuzzing;
 
 /// What the collectors need to know from the configuration and from the server.
 #[derive(Debug, Clone)]
@@ -81,6 +79,7 @@ pub const PART_TIME_LIMIT: Duration = Duration::from_secs(60);
 pub fn collect(host: &dyn Host, options: &Options) -> Inventory {
     let mut inventory = prepared(options);
     parts::collect(&all_parts(host.os()), host, options, &mut inventory);
+    texts::tidy(&mut inventory);
     inventory
 }
 
@@ -88,6 +87,7 @@ pub fn collect(host: &dyn Host, options: &Options) -> Inventory {
 pub fn collect_within(limit: Duration, host: &Arc<dyn Host>, options: &Options) -> Inventory {
     let mut inventory = prepared(options);
     parts::collect_within(limit, &all_parts(host.os()), host, options, &mut inventory);
+    texts::tidy(&mut inventory);
     inventory
 }
 
@@ -221,6 +221,16 @@ const fn collectors(os: Os) -> &'static Collectors {
 fn is_assigned_uuid(uuid: &str) -> bool {
     let only = |digit: char| uuid.chars().all(|c| c == '-' || c.eq_ignore_ascii_case(&digit));
     !uuid.is_empty() && !only('0') && !only('f')
+}
+
+/// Whether this is a UUID as text, with or without letters in upper case.
+fn is_uuid(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let digit_or_hyphen = |(index, byte): (usize, &u8)| match index {
+        8 | 13 | 18 | 23 => *byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    bytes.len() == 36 && bytes.iter().enumerate().all(digit_or_hyphen)
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ mod run;
 mod unpack;
 
 pub use journal::Ticket;
+#[cfg(feature = "fuzzing")]
+pub(crate) use unpack::unpack as unpack_archive;
 pub use unpack::{Limits, UnpackError};
 
 use crate::config::Config;

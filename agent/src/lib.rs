@@ -27,3 +27,17 @@ pub mod signals;
 pub mod state;
 
 pub use agent::Agent;
+
+/// What the targets in `fuzz/` cannot reach otherwise. They run everything else as the agent does: a recorded machine
+/// answers, and what is made of its answers is looked at.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing {
+    use crate::host::Staging;
+    use crate::jobs::{self, Limits, UnpackError};
+
+    /// Unpacks the archive in `staging`.
+    pub fn unpack(staging: &mut dyn Staging, limits: Limits) -> Result<(), UnpackError> {
+        jobs::unpack_archive(staging, limits)
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! Three layers, all functions of [`Machine`] (seed, index, system) and the time:
 //! - **facts**: [`profile`] (hardware, release, defects), [`identity`] (serial number, firmware, UUID), [`names`], [`network`], [`volumes`],
-//!   [`users`], [`logins`], [`peripherals`] and [`software`], drawn from tables in [`hardware`], [`release`] and the catalogues;
+//!   [`users`], [`directory`], [`logins`], [`peripherals`] and [`software`], drawn from tables in [`hardware`], [`release`] and the catalogues;
 //! - **artefacts**: [`linux`], [`macos`] and [`windows`] write the facts as the files, command outputs, registry values
 //!   and WMI rows that a real system shows;
 //! - **truth**: [`truth`](mod@truth) writes the same facts as the inventory that a flawless agent would report.
@@ -11,6 +11,7 @@
 //! With the clock change: uptime (each machine restarts in a rhythm of 1 to 45 days), free space (hourly), a laptop's
 //! address (weekly) and battery, logins, one piece of software every 4 to 48 hours ([`software::Updates`]), hotfixes (monthly).
 
+pub mod directory;
 pub mod draw;
 pub mod hardware;
 pub mod identity;

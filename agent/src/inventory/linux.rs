@@ -1,5 +1,5 @@
 //! Linux: files in `/proc`, `/sys`, `/etc` and `/var`. Commands are run only where a package manager keeps its database
-//! to itself (rpm, flatpak), and for screens that the kernel does not know.
+//! to itself (rpm, flatpak, wtmpdb, ZFS), for screens that the kernel does not know, and for file systems that may not answer.
 
 use super::parts::{Part, part, put};
 use super::{Collectors, cups};
@@ -12,12 +12,13 @@ mod boot;
 mod gpu;
 mod hardware;
 mod hardware_ids;
-pub(super) mod logins;
+mod logins;
 mod machine;
-pub(super) mod partitions;
-pub(super) mod release;
+mod partitions;
+mod release;
 mod screens;
-pub(super) mod software;
+mod software;
+mod sssd;
 mod usb;
 mod users;
 
@@ -29,7 +30,7 @@ pub(super) const COLLECTORS: Collectors = Collectors {
 };
 
 static PARTS: &[Part] = &[
-    part("os, os_version", |host, _| {
+    part("os, os_version, os_license, os_language", |host, _| {
         put(release::read(host), |inventory, release| {
             inventory.os = Some(release.name);
             inventory.os_version = Some(release.version);

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 /// One or a few fields that are found out together.
 pub(super) struct Part {
-    /// What the log calls it: its fields.
-    name: &'static str,
+    /// What the log calls it: its fields, as the server knows them, with commas between.
+    pub(super) name: &'static str,
     collect: fn(&dyn Host, &Options) -> Result<Found, CollectError>,
 }
 

@@ -82,7 +82,7 @@ fn check(os: Os, at_least: usize) {
 
 #[test]
 fn recorded_linux_machines_have_the_expected_inventories() {
-    check(Os::Linux, 6);
+    check(Os::Linux, 9);
 }
 
 #[test]
@@ -135,6 +135,122 @@ fn a_collector_that_hangs_or_panics_costs_only_its_own_field() {
             expected.as_object_mut().unwrap().remove(field).unwrap();
             assert_eq!(serde_json::to_value(inventory).unwrap(), expected, "{path}");
             drop(end);
+        }
+    }
+}
+
+/// Reads a file that the test has put an obstacle before.
+static OBSTRUCTED: Part = part("none", |host, _| {
+    put(host.read_file(Path::new("/obstacle")), |_, _: Vec<u8>| ())
+});
+
+/// Collects the laptop's inventory with one part's collector in the place of another's.
+fn laptop_with_broken_part(
+    index: usize,
+    limit: Duration,
+    obstacle: impl Fn() + Send + Sync + 'static,
+) -> Value {
+    let laptop = RecordedHost::load(&recorded_machine("linux/debian-laptop-luks")).unwrap();
+    let host: Arc<dyn Host> = Arc::new(laptop.with_obstacle("/obstacle", obstacle));
+    let mut parts = all_parts(Os::Linux);
+    parts[index] = &OBSTRUCTED;
+    let options = options(Os::Linux);
+    let mut inventory = prepared(&options);
+    parts::collect_within(limit, &parts, &host, &options, &mut inventory);
+    serde_json::to_value(inventory).unwrap()
+}
+
+#[test]
+fn every_part_in_turn_may_hang_panic_or_fail_and_costs_only_its_own_fields() {
+    let parts = all_parts(Os::Linux);
+    let whole = collected(&recorded_machine("linux/debian-laptop-luks")).inventory;
+    let fields: Vec<_> = parts.iter().flat_map(|part| part.name.split(", ")).collect();
+    // All fields belong to one of the parts.
+    for field in whole.as_object().unwrap().keys() {
+        assert!(
+            field == "agent_version" || fields.contains(&field.as_str()),
+            "{field}"
+        );
+    }
+    std::thread::scope(|scope| {
+        for (index, part) in parts.iter().enumerate() {
+            let mut expected = whole.clone();
+            let kept = expected.as_object_mut().unwrap();
+            part.name.split(", ").for_each(|field| drop(kept.remove(field)));
+            scope.spawn(move || {
+                let long = Duration::from_secs(60);
+                // The file is not there: an error.
+                assert_eq!(
+                    laptop_with_broken_part(index, long, || ()),
+                    expected,
+                    "{} fails",
+                    part.name
+                );
+                let panicking = laptop_with_broken_part(index, long, || panic!("a defect"));
+                assert_eq!(panicking, expected, "{} panics", part.name);
+                // The others have time enough, even where many tests run.
+                let (end, ended) = channel::<()>();
+                let ended = Mutex::new(ended);
+                let hanging = laptop_with_broken_part(index, Duration::from_secs(4), move || {
+                    let _ = ended.lock().unwrap().recv();
+                });
+                assert_eq!(hanging, expected, "{} hangs", part.name);
+                drop(end);
+            });
+        }
+    });
+}
+
+/// The fields that may be lost with a file of a Linux machine.
+fn fields_of_file(path: &str) -> &'static [&'static str] {
+    let by_path: [(&str, &[&str]); 16] = [
+        (
+            "/etc/os-release",
+            &["os", "os_version", "os_license", "os_language"],
+        ),
+        ("/etc/passwd", &["users", "logins"]),
+        ("/etc/shadow", &["users"]),
+        ("/etc/hosts", &["domain"]),
+        ("/etc/cups", &["printers"]),
+        ("/proc/cpuinfo", &["cpu"]),
+        ("/proc/meminfo", &["ram"]),
+        ("/proc/self/mountinfo", &["partitions"]),
+        ("/sys/class/block", &["partitions"]),
+        (
+            "/sys/class/dmi/id",
+            &["serial", "manufacturer", "model", "bios_version"],
+        ),
+        ("/sys/class/drm", &["screens"]),
+        ("/sys/class/power_supply", &["battery_level", "battery_status"]),
+        ("/sys/firmware/efi", &["secure_boot"]),
+        ("/sys/bus/pci", &["gpu"]),
+        ("/sys/bus/usb", &["devices"]),
+        ("/usr/share", &["gpu", "devices"]),
+    ];
+    let found = by_path.into_iter().find(|(start, _)| path.starts_with(start));
+    found.map_or(&["software", "logins"], |(_, fields)| fields)
+}
+
+#[test]
+fn every_file_in_turn_may_be_unreadable_and_costs_only_its_own_fields() {
+    for machine in ["linux/debian-laptop-luks", "linux/debian-13-desktop-sssd"] {
+        let recording = Recording::load(&recorded_machine(machine)).unwrap();
+        let collected = |recording: &Recording| {
+            let inventory = collect(&RecordedHost::new(recording.clone()), &options(Os::Linux));
+            serde_json::to_value(inventory).unwrap()
+        };
+        let whole = collected(&recording);
+        for path in recording.files.keys() {
+            let mut broken = recording.clone();
+            broken.machine.unreadable.push(path.clone());
+            let inventory = collected(&broken);
+            let lost = whole.as_object().unwrap().iter();
+            for (field, _) in lost.filter(|(field, value)| inventory.get(field.as_str()) != Some(value)) {
+                assert!(
+                    fields_of_file(path).contains(&field.as_str()),
+                    "{field} is lost with {path}"
+                );
+            }
         }
     }
 }

@@ -64,7 +64,7 @@ pub enum UnpackError {
 }
 
 /// Unpacks the archive in `staging` beside itself. On an error the staging folder is to be dropped.
-pub(super) fn unpack(staging: &mut dyn Staging, limits: Limits) -> Result<(), UnpackError> {
+pub(crate) fn unpack(staging: &mut dyn Staging, limits: Limits) -> Result<(), UnpackError> {
     let mut archive =
         ZipArchive::new(staging.read_archive()?).map_err(|error| UnpackError::Damaged(error.to_string()))?;
     if archive.len() > limits.entries {

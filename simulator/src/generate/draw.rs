@@ -33,6 +33,8 @@ pub enum Topic {
     Peripherals,
     /// What the journal says about one moment.
     Journal,
+    /// Users of a directory.
+    Directory,
 }
 
 /// A stream of draws.

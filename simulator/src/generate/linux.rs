@@ -5,7 +5,9 @@ mod block_devices;
 mod devices;
 mod edid;
 mod journal;
+mod sssd;
 mod wtmp;
+mod wtmpdb;
 
 use super::hardware::Form;
 use super::profile::Release;
@@ -29,6 +31,9 @@ pub(crate) fn read_file(profile: &Profile, path: &str, now: SystemTime) -> io::R
     }
     if let Some(name) = path.strip_prefix(block_devices::BLOCK) {
         return block_devices::mapper_file(profile, name);
+    }
+    if let Some(name) = path.strip_prefix(sssd::FOLDER) {
+        return sssd::read_file(profile, name.trim_start_matches('/'));
     }
     if let Some(content) = devices::read_file(profile, path, now) {
         return content;
@@ -55,7 +60,8 @@ pub(crate) fn read_file(profile: &Profile, path: &str, now: SystemTime) -> io::R
             Some(suffix) => Ok(software::debian::status(profile, suffix, now)),
             None => Err(io::ErrorKind::NotFound.into()),
         },
-        "/var/log/wtmp" => Ok(wtmp::wtmp(profile, now)),
+        wtmpdb::DATABASE if wtmpdb::is_used(release) => Ok(b"SQLite format 3\0".to_vec()),
+        "/var/log/wtmp" if !wtmpdb::is_used(release) => Ok(wtmp::wtmp(profile, now)),
         "/etc/hosts" => Ok(hosts(profile)),
         "/etc/passwd" => Ok(accounts::passwd(profile)),
         "/etc/shadow" if profile.defects.unprivileged => Err(io::ErrorKind::PermissionDenied.into()),
@@ -68,6 +74,7 @@ pub(crate) fn read_file(profile: &Profile, path: &str, now: SystemTime) -> io::R
 pub(crate) fn list_folder(profile: &Profile, path: &str) -> io::Result<Vec<String>> {
     match path {
         "/sys/firmware/efi" if profile.uefi => Ok(vec!["efivars".into(), "fw_platform_size".into()]),
+        sssd::FOLDER => sssd::list(profile),
         _ => match devices::list_folder(profile, path) {
             Some(names) => Ok(names),
             None => block_devices::list_folder(profile, path),
@@ -87,6 +94,10 @@ pub(crate) fn run(
             code: Some(0),
             stdout: journal::print(profile, args, now),
         }),
+        "wtmpdb" if matches!(profile.release, Release::Linux(release) if wtmpdb::is_used(release)) => {
+            Ok(wtmpdb::last(profile, now))
+        }
+        "stat" => block_devices::stat(profile, args, now),
         _ => Err(io::ErrorKind::NotFound.into()),
     }
 }

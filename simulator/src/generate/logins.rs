@@ -25,6 +25,8 @@ impl Profile {
         let now = Self::seconds(now);
         let mut users: Vec<String> = self.accounts().into_iter().map(|account| account.name).collect();
         users.push("root".to_owned());
+        let directory = self.directory_users();
+        users.extend(directory.iter().map(|user| self.directory_login(user)));
         let mut sessions = Vec::new();
         if self.defects.legacy_encoding {
             sessions.push(Session {

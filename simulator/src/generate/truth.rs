@@ -230,8 +230,10 @@ fn netmask(address: &InterfaceAddress) -> String {
 }
 
 fn partitions(volumes: &[Volume]) -> Vec<Partition> {
-    let disks = volumes.iter().filter(|volume| volume.kind == Kind::Disk);
-    disks
+    let reported = volumes
+        .iter()
+        .filter(|volume| matches!(volume.kind, Kind::Disk | Kind::Remote));
+    reported
         .map(|volume| Partition {
             device: volume.device.clone(),
             mountpoint: volume.mountpoint.clone(),
@@ -301,27 +303,33 @@ fn windows_software(profile: &Profile, now: SystemTime) -> Vec<Software> {
 
 /// The agent reports the whole field that begins with the full name, as the existing one does.
 fn linux_logins(profile: &Profile, now: SystemTime) -> Vec<Login> {
-    let accounts = profile.accounts();
-    let display_name = |user: &str| match accounts.iter().position(|account| account.name == user) {
-        Some(0) => {
-            let place = if profile.defects.legacy_encoding {
-                " (M\u{fffd}nchen)"
-            } else {
-                ""
-            };
-            format!("{}{place},,,", accounts[0].full_name)
-        }
-        Some(number) => accounts[number].full_name.clone(),
-        None => user.to_owned(),
+    let (accounts, directory) = (profile.accounts(), profile.directory_users());
+    let local_name = |number: usize| match (number, profile.defects.legacy_encoding) {
+        (0, true) => format!("{} (M\u{fffd}nchen),,,", accounts[0].full_name),
+        (0, false) => format!("{},,,", accounts[0].full_name),
+        _ => accounts[number].full_name.clone(),
     };
     let sessions = profile.sessions(now).into_iter();
     sessions
-        .map(|session| Login {
-            guid: None,
-            display_name: display_name(&session.user),
-            username: session.user,
-            console: session.terminal.to_owned(),
-            timestamp: utc(session.at),
+        .map(|session| {
+            let local = accounts.iter().position(|account| account.name == session.user);
+            // What only root may read tells nobody else.
+            let user = directory
+                .iter()
+                .find(|user| profile.directory_login(user) == session.user)
+                .filter(|_| !profile.defects.unprivileged);
+            Login {
+                guid: user.map(|user| user.uuid.clone()),
+                display_name: match (local, user) {
+                    (Some(number), _) => local_name(number),
+                    (None, Some(user)) => user.full_name.clone(),
+                    (None, None) if session.user == "root" => "root".to_owned(),
+                    (None, None) => String::new(),
+                },
+                username: session.user,
+                console: session.terminal.to_owned(),
+                timestamp: utc(session.at),
+            }
         })
         .collect()
 }

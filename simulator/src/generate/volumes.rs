@@ -15,6 +15,8 @@ pub enum Kind {
     Disk,
     /// A share of another machine.
     Remote,
+    /// A share of a machine that does not answer.
+    Away,
     /// A drive letter without a medium in it (Windows).
     NoMedium,
     /// Memory.
@@ -301,6 +303,11 @@ fn linux_extras(draw: &mut Draw, volumes: &mut Vec<Volume>) {
             "fuse.portal",
             0,
         ));
+    }
+    // Drawn last, so that everything else stays as it is.
+    if draw.permille(200) {
+        let shares = volumes.iter_mut().filter(|volume| volume.kind == Kind::Remote);
+        shares.for_each(|share| share.kind = Kind::Away);
     }
 }
 

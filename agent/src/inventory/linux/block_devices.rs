@@ -24,8 +24,25 @@ impl<'a> BlockDevices<'a> {
         }
     }
 
-    /// The kernel's name of a device that is mounted as `/dev/sda1`, `/dev/mapper/NAME` or a link to one of these.
-    pub(super) fn resolve(&self, source: &str) -> String {
+    /// The kernel's names of the devices that a file system is on. None where its source is no device of this machine.
+    pub(super) fn members(&self, source: &str, filesystem: &str) -> Vec<String> {
+        // bcachefs names all of its devices.
+        let mut members: Vec<_> = source
+            .split(':')
+            .filter(|source| source.starts_with("/dev/"))
+            .map(|source| self.resolve(source))
+            .collect();
+        if filesystem == "btrfs"
+            && let [only] = members.as_slice()
+        {
+            let others = self.members_of_btrfs(only);
+            members.extend(others);
+        }
+        members
+    }
+
+    /// A device is mounted as `/dev/sda1`, `/dev/mapper/NAME` or a link to one of these.
+    fn resolve(&self, source: &str) -> String {
         if let Some(kernel_name) = source
             .strip_prefix("/dev/mapper/")
             .and_then(|name| self.mappings.get(name))
@@ -36,6 +53,18 @@ impl<'a> BlockDevices<'a> {
             Ok(target) => base_name(&target.to_string_lossy()).to_owned(),
             Err(_) => base_name(source).to_owned(),
         }
+    }
+
+    /// The other devices of a file system, of which mountinfo names one only.
+    fn members_of_btrfs(&self, device: &str) -> Vec<String> {
+        let folder = Path::new("/sys/fs/btrfs");
+        let file_systems = self.host.list_folder(folder).unwrap_or_default();
+        let members = file_systems
+            .iter()
+            .filter_map(|uuid| self.host.list_folder(&folder.join(uuid).join("devices")).ok());
+        let mut members = members.filter(|members| members.iter().any(|member| member == device));
+        let members = members.next().unwrap_or_default();
+        members.into_iter().filter(|member| member != device).collect()
     }
 
     pub(super) fn label(&self, device: &str) -> String {

@@ -1,137 +1,83 @@
-//! Logins, from the file that login(1) and its kin append to (see utmp(5)).
+//! Logins, from the file that login(1) and its kin append to, and from the database that took its place on newer systems.
 
+use super::sssd::Directory;
 use super::users;
 use crate::host::Host;
-use crate::inventory::field::{Result, lossy, optional};
+use crate::inventory::field::{Result, optional};
 use jiff::Timestamp;
 use oco_protocol::inventory::Login;
 use std::path::Path;
 
-/// Logins at or after `since` (`YYYY-MM-DD HH:MM:SS`, UTC), oldest first. A system that keeps no such file has none.
-pub(super) fn collect(host: &dyn Host, since: Option<&str>) -> Result<Vec<Login>> {
-    let wtmp = optional(host.read_file(Path::new("/var/log/wtmp")))?.unwrap_or_default();
-    let full_names = users::full_names(host)?;
-    let layout = Layout::of(&host.kernel()?.machine);
-    let logins = parse_wtmp(&wtmp, layout).map(|record| Login {
-        guid: None,
-        display_name: full_names.get(&record.user).cloned().unwrap_or_default(),
-        username: record.user,
-        console: record.line,
-        timestamp: record.time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
-    });
-    // In this notation, texts sort as the moments do.
-    Ok(logins
-        .filter(|login| since.is_none_or(|since| login.timestamp.as_str() >= since))
-        .collect())
-}
+mod wtmp;
+mod wtmpdb;
 
-/// Where things are in `struct utmp`. Up to the name it is the same everywhere.
-#[derive(Clone, Copy)]
-pub(in crate::inventory) struct Layout {
-    /// Length of a record, bytes.
-    record: usize,
-    /// Offset of the seconds, of which the low half is read.
-    seconds: usize,
-}
-
-impl Layout {
-    /// glibc keeps the 32-bit layout on all machines that were 32 bits wide once.
-    pub(in crate::inventory) fn of(machine: &str) -> Self {
-        match machine {
-            "aarch64" | "aarch64_be" | "loongarch64" => Self {
-                record: 400,
-                seconds: 344,
-            },
-            _ => Self {
-                record: 384,
-                seconds: 340,
-            },
-        }
-    }
-}
-
-/// `ut_type` of a login.
-const USER_PROCESS: [u8; 2] = 7_u16.to_le_bytes();
-
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::inventory) struct Record {
-    line: String,
-    user: String,
+/// One login, as the system logged it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Record {
     time: Timestamp,
+    user: String,
+    console: String,
 }
 
-pub(in crate::inventory) fn parse_wtmp(wtmp: &[u8], layout: Layout) -> impl Iterator<Item = Record> {
-    let records = wtmp
-        .chunks_exact(layout.record)
-        .filter(|record| record.starts_with(&USER_PROCESS));
-    records.filter_map(move |record| {
-        let seconds = record
-            .get(layout.seconds..)?
-            .first_chunk()
-            .copied()
-            .map(u32::from_le_bytes)?;
-        Some(Record {
-            line: text(record.get(8..40)?),
-            user: text(record.get(44..76)?),
-            time: Timestamp::from_second(seconds.into()).ok()?,
-        })
-    })
+/// Logins at or after `since` (`YYYY-MM-DD HH:MM:SS`, UTC), oldest first. A system that keeps no log has none.
+pub(super) fn collect(host: &dyn Host, since: Option<&str>) -> Result<Vec<Login>> {
+    let mut records = records(host)?;
+    // In this notation, texts sort as the moments do.
+    records.retain(|record| since.is_none_or(|since| timestamp(record).as_str() >= since));
+    let full_names = users::full_names(host)?;
+    let from_directory = records
+        .iter()
+        .any(|record| !full_names.contains_key(&record.user));
+    // Reading the caches takes a while, so it is done only where they have something to say.
+    let directory = if from_directory {
+        Directory::read(host)
+    } else {
+        Directory::default()
+    };
+    let logins = records.into_iter().map(|record| {
+        // As when logging in, a local account goes before one of the directory.
+        let local = full_names.get(&record.user);
+        let user = directory.find(&record.user).filter(|_| local.is_none());
+        Login {
+            guid: user.and_then(|user| user.guid.clone()),
+            display_name: local
+                .or(user.map(|user| &user.full_name))
+                .cloned()
+                .unwrap_or_default(),
+            timestamp: timestamp(&record),
+            username: record.user,
+            console: record.console,
+        }
+    });
+    Ok(logins.collect())
 }
 
-/// A field that ends at its first NUL byte, if it has one.
-fn text(field: &[u8]) -> String {
-    lossy(field.split(|byte| *byte == 0).next().unwrap_or_default().to_vec())
+/// What both logs have. A system that was upgraded has both; what is in both of them counts once.
+fn records(host: &dyn Host) -> Result<Vec<Record>> {
+    let layout = wtmp::Layout::of(&host.kernel()?.machine);
+    let file = optional(host.read_file(Path::new("/var/log/wtmp")))?;
+    let mut records: Vec<_> = wtmp::parse(file.as_deref().unwrap_or_default(), layout).collect();
+    match wtmpdb::read(host) {
+        Ok(newer) => {
+            let newer: Vec<_> = newer
+                .into_iter()
+                .filter(|record| !records.contains(record))
+                .collect();
+            if !newer.is_empty() {
+                records.extend(newer);
+                // Stable, so that the file's order stays where moments are the same.
+                records.sort_by_key(|record| record.time);
+            }
+        }
+        // Where there is the file, its logins are better than none.
+        Err(error) if file.is_some() => {
+            tracing::warn!(%error, "logins of the database wtmpdb are left out");
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(records)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn record(layout: Layout, kind: u16, line: &[u8], user: &[u8], seconds: u32) -> Vec<u8> {
-        let mut record = vec![0; layout.record];
-        record[..2].copy_from_slice(&kind.to_le_bytes());
-        record[8..8 + line.len()].copy_from_slice(line);
-        record[44..44 + user.len()].copy_from_slice(user);
-        record[layout.seconds..][..4].copy_from_slice(&seconds.to_le_bytes());
-        record
-    }
-
-    #[test]
-    fn only_user_processes_are_logins() {
-        for layout in [Layout::of("x86_64"), Layout::of("aarch64")] {
-            let mut wtmp = record(layout, 2, b"~", b"reboot", 1_795_000_000);
-            wtmp.extend(record(layout, 7, b"pts/0", b"alice", 1_795_248_900));
-            wtmp.extend(record(layout, 8, b"pts/0", b"", 1_795_249_000));
-            wtmp.extend(record(layout, 7, b"tty1", &[b'x'; 32], 4_000_000_000));
-            wtmp.extend([7, 0, 0]);
-            let records: Vec<_> = parse_wtmp(&wtmp, layout).collect();
-            assert_eq!(records.len(), 2);
-            assert_eq!(
-                (records[0].line.as_str(), records[0].user.as_str()),
-                ("pts/0", "alice")
-            );
-            assert_eq!(records[0].time.to_string(), "2026-11-21T08:15:00Z");
-            // A name of full length has no end mark, and seconds last until 2106.
-            assert_eq!(
-                (records[1].user.len(), records[1].time.as_second()),
-                (32, 4_000_000_000)
-            );
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_file_panics(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
-            parse_wtmp(&bytes, Layout::of("x86_64")).chain(parse_wtmp(&bytes, Layout::of("aarch64"))).for_each(drop);
-        }
-
-        #[test]
-        fn every_login_is_found_again(line in "[a-z/0-9]{1,32}", user in "[a-zä]{1,16}", seconds: u32) {
-            let layout = Layout::of("x86_64");
-            let wtmp = record(layout, 7, line.as_bytes(), user.as_bytes(), seconds);
-            let time = Timestamp::from_second(seconds.into()).unwrap();
-            prop_assert_eq!(parse_wtmp(&wtmp, layout).collect::<Vec<_>>(), [Record { line, user, time }]);
-        }
-    }
+fn timestamp(record: &Record) -> String {
+    record.time.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }

@@ -2,11 +2,12 @@
 
 use crate::host::Host;
 use crate::inventory::field::{Result, optional, read_text};
-use crate::inventory::is_assigned_uuid;
+use crate::inventory::{is_assigned_uuid, is_uuid};
 
 /// UUID of the system; none on machines without DMI.
 pub(super) fn uid(host: &dyn Host) -> Result<Option<String>> {
-    Ok(dmi(host, "product_uuid")?.filter(|uuid| is_assigned_uuid(uuid)))
+    let uuid = dmi(host, "product_uuid")?;
+    Ok(uuid.filter(|uuid| is_uuid(uuid) && is_assigned_uuid(uuid)))
 }
 
 pub(super) fn serial(host: &dyn Host) -> Result<String> {
@@ -56,7 +57,10 @@ fn device_tree(host: &dyn Host, property: &str) -> Result<Option<String>> {
         host,
         format!("/sys/firmware/devicetree/base/{property}"),
     ))?;
-    Ok(text.map(|text| text.trim_end_matches('\0').trim().to_owned()))
+    Ok(text.map(|text| {
+        text.trim_matches(|c: char| c == '\0' || c.is_whitespace())
+            .to_owned()
+    }))
 }
 
 /// The first name of the line that knows `hostname`, if it has a domain.

@@ -1,134 +1,120 @@
-//! Mounted file systems, from `/proc/self/mountinfo` (see proc(5)), with what udev and the device mapper know of them.
+//! Mounted file systems: those that df(1) lists, with what udev, the device mapper and ZFS know of them.
 
 use super::block_devices::BlockDevices;
-use crate::host::Host;
-use crate::inventory::field::{Result, read_text};
+use crate::host::{Command, Host, Space};
+use crate::inventory::field::{CollectError, Result, command_output, field, lossy, read_text};
+use mounts::Mount;
 use oco_protocol::inventory::Partition;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
-/// Kinds that hold no data of their own: kernel interfaces and memory.
-const WITHOUT_DATA: [&str; 25] = [
-    "autofs",
-    "binfmt_misc",
-    "bpf",
-    "cgroup",
-    "cgroup2",
-    "configfs",
-    "debugfs",
-    "devpts",
-    "devtmpfs",
-    "efivarfs",
-    "fusectl",
-    "hugetlbfs",
-    "mqueue",
-    "nsfs",
-    "nfsd",
-    "proc",
-    "pstore",
-    "ramfs",
-    "rootfs",
-    "rpc_pipefs",
-    "securityfs",
-    "selinuxfs",
-    "sysfs",
-    "tmpfs",
-    "tracefs",
-];
+mod mounts;
 
-/// Kinds that live on another machine. Asking for their space may block for ever while that one is away.
-const REMOTE: [&str; 9] = [
-    "9p", "afs", "ceph", "cifs", "coda", "ncpfs", "nfs", "nfs4", "smb3",
-];
+/// How long another machine, or somebody's program, may take to tell the space of its file system.
+const REMOTE_TIME_LIMIT: Duration = Duration::from_secs(3);
+/// How many of them may let that pass; then the others are not asked, so that the part ends in time.
+const REMOTE_FAILURES: usize = 3;
 
-/// The mounted file systems that hold data on this machine, each once.
+/// The mounted file systems, each once. One that does not tell its space is left out.
 pub(super) fn collect(host: &dyn Host) -> Result<Vec<Partition>> {
     let mountinfo = read_text(host, "/proc/self/mountinfo")?;
     let devices = BlockDevices::read(host);
-    let mounts = parse_mountinfo(&mountinfo);
-    let partitions = local_mounts(&mounts)
-        .into_iter()
-        .filter_map(|mount| partition(host, &devices, mount));
-    Ok(partitions.collect())
+    let mounts = mounts::parse(&mountinfo);
+    let mounts = mounts::listed(&mounts);
+    let zfs = if mounts.iter().any(|mount| mount.filesystem == "zfs") {
+        field("partitions.encrypted", encrypted_datasets(host)).unwrap_or_default()
+    } else {
+        BTreeSet::new()
+    };
+    let (mut partitions, mut failures) = (Vec::with_capacity(mounts.len()), 0);
+    for mount in mounts {
+        if mount.may_hang() && failures >= REMOTE_FAILURES {
+            tracing::warn!(
+                mountpoint = mount.mountpoint,
+                "a file system is left out: others did not answer"
+            );
+            continue;
+        }
+        match space(host, mount) {
+            Ok(space) if space.used > 0 || space.available > 0 => {
+                partitions.push(partition(&devices, &zfs, mount, space));
+            }
+            Ok(_) => {}
+            Err(error) => {
+                failures += usize::from(mount.may_hang());
+                tracing::debug!(%error, mountpoint = mount.mountpoint, "a file system is left out");
+            }
+        }
+    }
+    Ok(partitions)
 }
 
-fn partition(host: &dyn Host, devices: &BlockDevices<'_>, mount: &Mount) -> Option<Partition> {
-    let space = host.space(Path::new(&mount.mountpoint));
-    let space = space
-        .inspect_err(
-            |error| tracing::debug!(error = %error, cause = %error.source, "a file system is left out"),
-        )
-        .ok()
-        .filter(|space| space.used > 0 || space.available > 0)?;
-    let device = devices.resolve(&mount.source);
-    Some(Partition {
-        name: devices.label(&device),
-        uuid: devices.uuid(&device),
-        encrypted: devices.is_encrypted(&device),
+fn partition(devices: &BlockDevices<'_>, zfs: &BTreeSet<String>, mount: &Mount, space: Space) -> Partition {
+    let members = devices.members(&mount.source, &mount.filesystem);
+    // udev knows the label and the UUID of a file system on several devices by one of them.
+    let known = |of: fn(&BlockDevices<'_>, &str) -> String| {
+        let mut known = members.iter().map(|member| of(devices, member));
+        known.find(|text| !text.is_empty()).unwrap_or_default()
+    };
+    Partition {
+        name: known(|devices, member| devices.label(member)),
+        uuid: known(|devices, member| devices.uuid(member)),
+        encrypted: if mount.filesystem == "zfs" {
+            zfs.contains(&mount.source)
+        } else {
+            !members.is_empty() && members.iter().all(|member| devices.is_encrypted(member))
+        },
         device: mount.source.clone(),
         mountpoint: mount.mountpoint.clone(),
         filesystem: mount.filesystem.clone(),
         size: space.used.saturating_add(space.available),
         free: space.available,
+    }
+}
+
+/// A file system that may never answer is asked by another process, which can be given up.
+fn space(host: &dyn Host, mount: &Mount) -> Result<Space> {
+    if !mount.may_hang() {
+        return Ok(host.space(Path::new(&mount.mountpoint))?);
+    }
+    let command = Command {
+        program: "stat",
+        args: &["-f", "-c", "%S %b %f %a", "--", &mount.mountpoint],
+        time_limit: REMOTE_TIME_LIMIT,
+    };
+    let output = host.run(&command)?;
+    parse_stat(&lossy(output.stdout)).ok_or_else(|| CollectError::Command {
+        command: command.to_string(),
+        code: output.code,
     })
 }
 
-/// One line of mountinfo.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::inventory) struct Mount {
-    device_number: String,
-    mountpoint: String,
-    filesystem: String,
-    source: String,
-}
-
-pub(in crate::inventory) fn parse_mountinfo(mountinfo: &str) -> Vec<Mount> {
-    let mounts = mountinfo.lines().filter_map(|line| {
-        let (mount, file_system) = line.split_once(" - ")?;
-        // Mount id, parent id, device number, root, mount point.
-        let mut mount = mount.split(' ').skip(2);
-        let (device_number, mountpoint) = (mount.next()?, mount.nth(1)?);
-        let mut file_system = file_system.split(' ');
-        Some(Mount {
-            device_number: device_number.to_owned(),
-            mountpoint: unescape_octal(mountpoint),
-            filesystem: file_system.next()?.to_owned(),
-            source: unescape_octal(file_system.next()?),
-        })
-    });
-    mounts.collect()
-}
-
-/// Leaves out what is hidden below a later mount, and all mounts of a file system but its first.
-fn local_mounts(mounts: &[Mount]) -> Vec<&Mount> {
-    let mut visible = BTreeSet::new();
-    let mut local: Vec<_> = mounts
-        .iter()
-        .rev()
-        .filter(|mount| visible.insert(&mount.mountpoint))
-        .collect();
-    local.reverse();
-    let mut seen = BTreeSet::new();
-    local.retain(|mount| holds_local_data(&mount.filesystem) && seen.insert(&mount.device_number));
-    local
-}
-
-fn holds_local_data(filesystem: &str) -> bool {
-    // In user space, somebody else's program answers, or does not. `fuseblk` is how NTFS on a disk is called.
-    !WITHOUT_DATA.contains(&filesystem)
-        && !REMOTE.contains(&filesystem)
-        && filesystem != "fuse"
-        && !filesystem.starts_with("fuse.")
-}
-
-/// The kernel writes space, tab, newline and backslash as three octal digits.
-fn unescape_octal(text: &str) -> String {
-    super::block_devices::unescape(text, |rest| {
-        let digits = rest
-            .get(..3)
-            .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))?;
-        Some((u8::from_str_radix(digits, 8).ok()?, 3))
+/// Size of a block in bytes, then blocks: all, those that are free, those that users may have.
+fn parse_stat(output: &str) -> Option<Space> {
+    let numbers: Option<Vec<u64>> = output.split_whitespace().map(|word| word.parse().ok()).collect();
+    let [block, all, free, available] = *numbers?.as_slice() else {
+        return None;
+    };
+    Some(Space {
+        used: all.saturating_sub(free).checked_mul(block)?,
+        available: available.checked_mul(block)?,
     })
+}
+
+/// ZFS encrypts its datasets itself.
+fn encrypted_datasets(host: &dyn Host) -> Result<BTreeSet<String>> {
+    let args = ["get", "-H", "-t", "filesystem", "-o", "name,value", "encryption"];
+    Ok(parse_zfs(&lossy(command_output(host, "zfs", &args)?)))
+}
+
+/// Name and cipher, separated by a tabulator.
+fn parse_zfs(output: &str) -> BTreeSet<String> {
+    let datasets = output.lines().filter_map(|line| line.split_once('\t'));
+    datasets
+        .filter(|(_, cipher)| !matches!(cipher.trim(), "off" | "-" | ""))
+        .map(|(name, _)| name.to_owned())
+        .collect()
 }
 
 #[cfg(test)]
@@ -136,51 +122,36 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const MOUNTINFO: &str = "\
-22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/mapper/vg-root rw,errors=remount-ro
-23 22 0:21 / /proc rw,nosuid shared:12 - proc proc rw
-24 22 0:5 / /dev rw - devtmpfs udev rw
-25 22 8:1 / /media/My\\040Disk rw - vfat /dev/sda1 rw
-26 22 254:1 /srv/data /mnt/bind rw shared:1 - ext4 /dev/mapper/vg-root rw
-27 22 0:44 / /mnt/nfs rw - nfs4 server:/export rw
-28 22 8:2 / /data rw - ext4 /dev/sda2 rw
-29 28 8:3 / /data rw master:1 propagate_from:2 - xfs /dev/sda3 rw
-30 22 0:50 / /home/a/remote rw - fuse.sshfs b: rw
-31 22 8:4 / /win rw - fuseblk /dev/sda4 rw
-garbage
-32 22 8:5 / - 
-";
-
     #[test]
-    fn each_local_file_system_is_listed_once_where_it_can_be_seen() {
-        let mounts = parse_mountinfo(MOUNTINFO);
-        let listed: Vec<_> = local_mounts(&mounts)
-            .iter()
-            .map(|m| (&*m.mountpoint, &*m.source))
-            .collect();
-        assert_eq!(
-            listed,
-            [
-                ("/", "/dev/mapper/vg-root"),
-                ("/media/My Disk", "/dev/sda1"),
-                ("/data", "/dev/sda3"),
-                ("/win", "/dev/sda4")
-            ]
-        );
+    fn blocks_become_bytes() {
+        let space = |used, available| Some(Space { used, available });
+        assert_eq!(parse_stat("4096 1000 600 500\n"), space(400 * 4096, 500 * 4096));
+        assert_eq!(parse_stat("1024 10 20 5"), space(0, 5 * 1024));
+        for wrong in [
+            "",
+            "4096 1000 600",
+            "4096 1000 600 x",
+            "1 2 3 4 5",
+            "18446744073709551615 9 1 2",
+        ] {
+            assert_eq!(parse_stat(wrong), None, "{wrong}");
+        }
     }
 
     #[test]
-    fn octal_escapes_are_undone_and_others_kept() {
-        assert_eq!(unescape_octal(r"a\040b\011\134"), "a b\t\\");
-        assert_eq!(unescape_octal(r"\0"), r"\0");
-        assert_eq!(unescape_octal(r"\777 \x"), r"\777 \x");
-        assert_eq!(unescape_octal(r"M\303\274ll"), "Müll");
+    fn datasets_with_a_cipher_are_encrypted() {
+        let output = "rpool\toff\nrpool/home\taes-256-gcm\nrpool/old\t-\nrpool/on\ton\nshort\n";
+        assert_eq!(
+            parse_zfs(output),
+            ["rpool/home", "rpool/on"].map(str::to_owned).into()
+        );
     }
 
     proptest! {
         #[test]
-        fn no_content_panics(text in "([0-9]{1,3}:?|/| - |\\\\|ext4|\n| |\\PC)*") {
-            local_mounts(&parse_mountinfo(&text));
+        fn no_output_panics(output in "([0-9]{1,20} |\t|off|\n|\\PC)*") {
+            parse_stat(&output);
+            parse_zfs(&output);
         }
     }
 }

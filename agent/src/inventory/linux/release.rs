@@ -6,7 +6,7 @@ use oco_protocol::inventory::UNKNOWN;
 
 /// A distribution.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::inventory) struct Release {
+pub(super) struct Release {
     /// `Debian GNU/Linux`.
     pub(super) name: String,
     /// `12`; unknown for rolling distributions.
@@ -21,17 +21,24 @@ pub(super) fn read(host: &dyn Host) -> Result<Release> {
     text.map(|text| parse(&text)).map_err(CollectError::from)
 }
 
-pub(in crate::inventory) fn parse(os_release: &str) -> Release {
+fn parse(os_release: &str) -> Release {
     // What os-release(5) says that a missing name means.
     let mut release = Release {
         name: "Linux".to_owned(),
         version: UNKNOWN.to_owned(),
     };
     for line in os_release.lines() {
-        match line.trim().split_once('=') {
-            Some(("NAME", value)) => release.name = unquote(value),
-            Some(("VERSION_ID", value)) => release.version = unquote(value),
-            _ => {}
+        let Some((key, value)) = line.trim().split_once('=') else {
+            continue;
+        };
+        let field = match key {
+            "NAME" => &mut release.name,
+            "VERSION_ID" => &mut release.version,
+            _ => continue,
+        };
+        let value = unquote(value);
+        if !value.trim().is_empty() {
+            *field = value;
         }
     }
     release
@@ -87,6 +94,7 @@ mod tests {
             release("Arch Linux", "-")
         );
         assert_eq!(parse(""), release("Linux", "-"));
+        assert_eq!(parse("NAME=\nVERSION_ID=\"\"\n"), release("Linux", "-"));
     }
 
     proptest! {

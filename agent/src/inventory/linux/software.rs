@@ -6,7 +6,7 @@ use crate::inventory::packages::tidy;
 use oco_protocol::inventory::Software;
 
 mod apk;
-pub(in crate::inventory) mod dpkg;
+mod dpkg;
 mod flatpak;
 mod pacman;
 mod rpm;

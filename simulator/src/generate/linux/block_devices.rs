@@ -2,6 +2,7 @@
 
 use crate::generate::Profile;
 use crate::generate::volumes::{Kind, Layout, Volume};
+use oco_agent::host::CommandOutput;
 use std::fmt::Write;
 use std::io;
 use std::time::SystemTime;
@@ -99,6 +100,25 @@ pub(super) fn mountinfo(volumes: &[Volume]) -> Vec<u8> {
         .ok();
     }
     text.into_bytes()
+}
+
+/// `stat -f -c "%S %b %f %a"`: size of a block, blocks, free ones, and those that users may have.
+pub(super) fn stat(profile: &Profile, args: &[&str], now: SystemTime) -> io::Result<CommandOutput> {
+    let mountpoint = args.last().copied().unwrap_or_default();
+    let volumes = profile.volumes(now);
+    let volume = volumes.iter().find(|volume| volume.mountpoint == mountpoint);
+    let (code, stdout) = match volume.map(|volume| (volume.kind, volume)) {
+        Some((Kind::Away, _)) => return Err(io::ErrorKind::TimedOut.into()),
+        Some((Kind::Private, _)) | None => (1, String::new()),
+        Some((_, volume)) => {
+            let free = volume.free / 4096;
+            (0, format!("4096 {} {free} {free}\n", volume.size / 4096))
+        }
+    };
+    Ok(CommandOutput {
+        code: Some(code),
+        stdout: stdout.into_bytes(),
+    })
 }
 
 fn kernel_names(profile: &Profile) -> Vec<String> {

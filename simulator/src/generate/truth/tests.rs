@@ -74,6 +74,40 @@ fn fleet_of_three_hundred_is_collected_without_a_loss() {
     );
 }
 
+#[test]
+fn fleet_has_users_of_directories_machines_with_wtmpdb_and_shares() {
+    let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let collected = |index| {
+        let machine = Machine {
+            seed: 1,
+            index,
+            os: Os::Linux,
+        };
+        agent_inventory::collect(&SimulatedHost::at(machine, now), &Options::default())
+    };
+    let fleet: Vec<Inventory> = (0..100).map(collected).collect();
+    let guids = fleet
+        .iter()
+        .flat_map(|inventory| inventory.logins.iter().flatten());
+    let guids = guids.filter(|login| login.guid.is_some() && !login.display_name.is_empty());
+    assert!(guids.count() > 20);
+    let is_13 = |inventory: &&Inventory| inventory.os_version.as_deref() == Some("13");
+    let on_13 = fleet
+        .iter()
+        .filter(is_13)
+        .flat_map(|inventory| inventory.logins.iter().flatten());
+    assert!(on_13.count() > 20);
+    let partitions = fleet
+        .iter()
+        .flat_map(|inventory| inventory.partitions.iter().flatten());
+    assert!(
+        partitions
+            .filter(|partition| partition.filesystem == "nfs4")
+            .count()
+            > 0
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

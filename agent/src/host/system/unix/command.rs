@@ -84,6 +84,9 @@ fn execute(
     };
     child
         .args(command.args)
+        // What is read must not depend on the language that the machine is set to. A system without this locale takes `C`.
+        .env("LC_ALL", "C.UTF-8")
+        .env_remove("LANGUAGE")
         .stdin(stdin)
         .stdout(output_writer)
         .stderr(stderr);

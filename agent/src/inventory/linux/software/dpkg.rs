@@ -18,7 +18,7 @@ struct Paragraph<'a> {
     description: &'a str,
 }
 
-pub(in crate::inventory) fn parse_status(status: &str) -> Vec<Software> {
+fn parse_status(status: &str) -> Vec<Software> {
     let mut software = Vec::new();
     let mut paragraph = Paragraph::default();
     for line in status.lines() {

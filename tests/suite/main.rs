@@ -10,6 +10,8 @@ mod agent_wire;
 mod daily_duties;
 mod job_follow_up;
 mod job_journal;
+#[cfg(target_os = "linux")]
+mod linux_packages;
 mod mock_server_process;
 #[cfg(unix)]
 mod policies;

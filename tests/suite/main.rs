@@ -17,6 +17,8 @@ mod discovery;
 mod fault_cases;
 mod job_follow_up;
 mod job_journal;
+#[cfg(target_os = "linux")]
+mod linux_packages;
 mod mock_server_process;
 #[cfg(unix)]
 mod policies;

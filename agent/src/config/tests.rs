@@ -6,6 +6,36 @@ fn config(text: &str) -> Result<Config, ConfigError> {
 }
 
 #[test]
+fn the_manual_page_explains_every_key_and_no_other() {
+    let page = include_str!("../../packaging/man/oco-agent.ini.5");
+    let mut lines = page.lines();
+    let mut explained = Vec::new();
+    while lines.any(|line| line == ".TP") {
+        let keys = lines.next().unwrap().replace("\\-", "-");
+        explained.extend(
+            keys.split([' ', '"', ','])
+                .skip(1)
+                .filter(|key| !key.is_empty())
+                .map(str::to_owned),
+        );
+    }
+    let mut known: Vec<&str> = KNOWN_KEYS.iter().flat_map(|(_, keys)| *keys).copied().collect();
+    explained.sort();
+    known.sort_unstable();
+    known.dedup();
+    assert_eq!(explained, known);
+}
+
+#[test]
+fn the_packaged_configuration_is_accepted_without_a_warning() {
+    let document = Document::parse(include_str!("../../packaging/oco-agent.ini")).unwrap();
+    let path = Path::new("oco-agent.ini");
+    assert_eq!(unknown_keys(&document, path), Vec::<String>::new());
+    let config = Config::from_document(&document, Os::Linux, path).unwrap();
+    assert!(config.api_url.is_none() && config.agent_key.is_empty() && config.server_key.is_empty());
+}
+
+#[test]
 fn an_empty_section_gives_the_documented_defaults() {
     let config = config("[agent]\n[server]\nserver-key = None\n").unwrap();
     assert_eq!(config.query_interval, Duration::from_secs(60));

@@ -37,6 +37,19 @@ impl MockServer {
         }
     }
 
+    /// The server that `command` starts, with REST calls going to `address` instead of where it says it listens.
+    pub(crate) fn started_by(command: Command, address: impl FnOnce() -> String) -> Self {
+        let folder = TempDir::new().unwrap();
+        let (process, agent_url, rest_url) = await_start(command);
+        let listens = rest_url.split('/').nth(2).unwrap().to_owned();
+        Self {
+            agent_url,
+            rest_url: rest_url.replace(&listens, &address()),
+            process,
+            folder,
+        }
+    }
+
     /// Kills it without warning and starts it again on the same port and database.
     pub(crate) fn kill_and_restart(&mut self) {
         self.process.kill().unwrap();
@@ -198,7 +211,8 @@ fn launch(database: &Path, listen: &str, folder: &Path) -> (Child, String, Strin
         ),
     )
     .unwrap();
-    let mut process = Command::new(program("oco-mock-server"))
+    let mut command = Command::new(program("oco-mock-server"));
+    command
         .args([
             "--listen",
             listen,
@@ -206,7 +220,12 @@ fn launch(database: &Path, listen: &str, folder: &Path) -> (Child, String, Strin
             &format!("sqlite:{}", database.display()),
             "--config",
         ])
-        .arg(&config)
+        .arg(&config);
+    await_start(command)
+}
+
+fn await_start(mut command: Command) -> (Child, String, String) {
+    let mut process = command
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()

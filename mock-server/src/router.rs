@@ -5,7 +5,7 @@ use crate::{access_log, agent_api, rest};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{any, get, post};
+use axum::routing::{any, delete, get, post, put};
 use oco_protocol::rpc::AGENT_API_PATH;
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ pub fn router(state: Arc<ServerState>) -> Router {
             "/packages",
             get(rest::packages::list).post(rest::packages::create),
         )
+        .route("/packages/{id}", delete(rest::packages::remove))
         .route("/deployments", post(rest::deployments::create))
         .route("/deployments/{id}", get(rest::deployments::show))
         .route(
@@ -27,7 +28,9 @@ pub fn router(state: Arc<ServerState>) -> Router {
         )
         .route(
             "/computers/{id}",
-            get(rest::computers::show).put(rest::computers::change),
+            get(rest::computers::show)
+                .put(rest::computers::change)
+                .delete(rest::computers::remove),
         )
         .route("/computers/{id}/events", get(rest::computers::events))
         .route("/computers/{id}/passwords", get(rest::computers::passwords))
@@ -44,6 +47,25 @@ pub fn router(state: Arc<ServerState>) -> Router {
         .route(
             "/policies",
             get(rest::policies::show).put(rest::policies::replace),
+        )
+        .route(
+            "/groups/computers/{id}/policies",
+            get(rest::policies::show_group).put(rest::policies::replace_group),
+        )
+        .route(
+            "/deployment-rules",
+            get(rest::deployment_rules::list).post(rest::deployment_rules::create),
+        )
+        .route("/deployment-rules/{id}", put(rest::deployment_rules::change))
+        .route(
+            "/groups/{kind}",
+            get(rest::groups::list).post(rest::groups::create),
+        )
+        .route("/groups/{kind}/{id}", delete(rest::groups::remove))
+        .route("/groups/{kind}/{id}/members", get(rest::groups::members))
+        .route(
+            "/groups/{kind}/{id}/members/{member}",
+            put(rest::groups::join).delete(rest::groups::leave),
         )
         .route("/settings", get(rest::settings::show).put(rest::settings::change))
         .route("/stats", get(rest::stats::show))

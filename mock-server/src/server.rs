@@ -1,9 +1,11 @@
 //! Serves a listener until told to stop.
 
+use crate::agent_api::Peer;
 use crate::config::{Config, Limits};
 use crate::router::router;
 use crate::state::{ServerState, StartError};
-use axum::Router;
+use axum::middleware::AddExtension;
+use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -17,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_io_timeout::TimeoutStream;
+use tower::Layer;
 
 /// A connection that fails where its client takes nothing for too long.
 type Stream = TokioIo<Pin<Box<TimeoutStream<TcpStream>>>>;
@@ -101,8 +104,9 @@ async fn serve<F: Future<Output = ()>>(listener: TcpListener, router: Router, li
             accepted = accept => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let connection = graceful.watch(connection(stream, router.clone(), limits));
+            Ok((stream, peer)) => {
+                let peer = Peer(peer.ip().to_canonical());
+                let connection = graceful.watch(connection(stream, peer, router.clone(), limits));
                 while tasks.try_join_next().is_some() {}
                 tasks.spawn(async move {
                     if let Err(error) = connection.await {
@@ -129,9 +133,10 @@ async fn serve<F: Future<Output = ()>>(listener: TcpListener, router: Router, li
 
 fn connection(
     stream: TcpStream,
+    peer: Peer,
     router: Router,
     limits: Limits,
-) -> hyper::server::conn::http1::Connection<Stream, TowerToHyperService<Router>> {
+) -> hyper::server::conn::http1::Connection<Stream, TowerToHyperService<AddExtension<Router, Peer>>> {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(error = %error, "cannot set TCP_NODELAY");
     }
@@ -140,5 +145,8 @@ fn connection(
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router))
+        .serve_connection(
+            TokioIo::new(Box::pin(stream)),
+            TowerToHyperService::new(Extension(peer).layer(router)),
+        )
 }

@@ -6,10 +6,11 @@ use crate::clock::{Clock, Random, RandomError};
 use crate::config::{Config, Limits};
 use crate::generation::{PhpQuirks, ServerGeneration};
 use crate::keys;
+use crate::policies::PolicyBook;
+use crate::store::groups::GroupKind;
 use crate::store::settings::SaveSettings;
 use crate::store::{OpenError, Store, StoreError, events::EventRule, passwords::StoredPasswordRule};
 use bytes::Bytes;
-use oco_protocol::policy::ScopePolicies;
 use oco_protocol::{Key, Timestamp};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -57,7 +58,23 @@ pub(crate) struct Settings {
 pub(crate) struct Rules {
     pub(crate) events: Vec<EventRule>,
     pub(crate) passwords: Vec<StoredPasswordRule>,
-    pub(crate) policies: ScopePolicies,
+    pub(crate) policies: PolicyBook,
+}
+
+impl Rules {
+    /// The password rules that hold for a computer in `groups`, one an account: of several, the first one.
+    pub(crate) fn passwords_for(&self, groups: &[i64]) -> Vec<StoredPasswordRule> {
+        let mut rules: Vec<StoredPasswordRule> = Vec::new();
+        for rule in &self.passwords {
+            let holds = rule
+                .computer_group_id
+                .is_none_or(|wanted| groups.iter().any(|group| self.policies.is_within(*group, wanted)));
+            if holds && rules.iter().all(|other| other.username != rule.username) {
+                rules.push(rule.clone());
+            }
+        }
+        rules
+    }
 }
 
 /// What all requests share.
@@ -205,7 +222,7 @@ async fn load_rules(store: &Store) -> Result<Rules, StoreError> {
     Ok(Rules {
         events: store.event_rules().await?,
         passwords: store.password_rules().await?,
-        policies: store.policies().await?,
+        policies: store.policies(&store.groups(GroupKind::Computers).await?).await?,
     })
 }
 

@@ -8,9 +8,12 @@ mod cache;
 pub(crate) mod check_ins;
 pub(crate) mod computer_views;
 pub(crate) mod computers;
+pub(crate) mod deployment_rules;
 pub(crate) mod deployments;
 pub(crate) mod events;
+pub(crate) mod groups;
 pub(crate) mod inventory;
+pub(crate) mod job_reports;
 pub(crate) mod jobs;
 pub(crate) mod packages;
 pub(crate) mod passwords;
@@ -277,6 +280,14 @@ fn create_private(file: &Path) -> std::io::Result<()> {
 /// From a stored number of microseconds.
 pub(crate) fn timestamp(micros: i64) -> Timestamp {
     Timestamp::from_micros(u64::try_from(micros).unwrap_or(0))
+}
+
+/// The server's date and time, which is UTC.
+pub(crate) fn date_time(timestamp: Timestamp) -> jiff::civil::DateTime {
+    jiff::Timestamp::from_microsecond(micros(timestamp))
+        .unwrap_or(jiff::Timestamp::MAX)
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .datetime()
 }
 
 /// To a stored number of microseconds.

@@ -8,6 +8,8 @@ mod support;
 
 mod binary;
 mod concurrency;
+mod conditions;
+mod groups;
 mod jobs;
 mod keyed;
 mod limits;
@@ -17,3 +19,4 @@ mod registration;
 mod rest;
 mod transcripts;
 mod updates;
+mod upgrades;

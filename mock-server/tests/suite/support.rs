@@ -141,6 +141,36 @@ impl TestServer {
         answer
     }
 
+    /// A REST call that is answered with nothing but success.
+    pub(crate) async fn change(&self, method: &str, path: &str, body: Option<Value>) {
+        let (status, answer) = self.rest(method, path, body).await;
+        assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
+    }
+
+    /// A group of `kind` (`computers` or `packages`) with these members.
+    pub(crate) async fn group(&self, kind: &str, name: &str, parent: Option<i64>, members: &[i64]) -> i64 {
+        let group = json!({"name": name, "parent": parent});
+        let id = self.create(&format!("/groups/{kind}"), group).await["id"]
+            .as_i64()
+            .unwrap();
+        for member in members {
+            self.change("PUT", &format!("/groups/{kind}/{id}/members/{member}"), None)
+                .await;
+        }
+        id
+    }
+
+    /// A deployment to all computers, with changes.
+    pub(crate) async fn deploy(&self, packages: &[i64], change: Value) -> i64 {
+        let mut deployment = json!({"name": "d", "packages": packages, "computers": "all"});
+        for (key, value) in change.as_object().unwrap() {
+            deployment[key] = value.clone();
+        }
+        self.create("/deployments", deployment).await["id"]
+            .as_i64()
+            .unwrap()
+    }
+
     /// A package that can be run, without files.
     pub(crate) async fn package(&self, name: &str, success_codes: &str) -> i64 {
         let package =
@@ -228,6 +258,13 @@ impl TestAgent {
 
     pub(crate) async fn hello(&mut self, server: &TestServer) -> Value {
         self.ask(server, "hello", hello_data()).await
+    }
+
+    /// The ids of the jobs that a hello is answered with.
+    pub(crate) async fn jobs(&mut self, server: &TestServer) -> Vec<Value> {
+        let hello = self.hello(server).await;
+        let jobs = hello["software-jobs"].as_array().unwrap();
+        jobs.iter().map(|job| job["id"].clone()).collect()
     }
 
     pub(crate) async fn report(

@@ -37,6 +37,11 @@ impl PolicyBook {
         scopes.any(|scope| scope != MACHINE_SCOPE)
     }
 
+    /// All groups.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = i64> {
+        self.parents.keys().copied()
+    }
+
     /// Whether `group` is `ancestor` or inside it.
     pub(crate) fn is_within(&self, group: i64, ancestor: i64) -> bool {
         self.lineage(group).contains(&ancestor)

@@ -11,6 +11,7 @@ pub(crate) mod rules;
 pub(crate) mod settings;
 pub(crate) mod software;
 pub(crate) mod stats;
+pub(crate) mod users;
 
 use crate::access_log::Label;
 use crate::error::ApiError;

@@ -1,7 +1,7 @@
 //! All routes.
 
 use crate::state::ServerState;
-use crate::{access_log, agent_api, rest};
+use crate::{access_log, agent_api, client_api, rest};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -11,6 +11,9 @@ use std::sync::Arc;
 
 /// Where the oldest agents fetch archives.
 const OLD_DOWNLOAD_PATH: &str = "/payloadprovider.php";
+
+/// Where automation administers the server.
+pub(crate) const CLIENT_API_PATH: &str = "/api-client.php";
 
 /// The server without a socket.
 pub fn router(state: Arc<ServerState>) -> Router {
@@ -67,6 +70,11 @@ pub fn router(state: Arc<ServerState>) -> Router {
             "/groups/{kind}/{id}/members/{member}",
             put(rest::groups::join).delete(rest::groups::leave),
         )
+        .route("/users", get(rest::users::list).post(rest::users::create))
+        .route(
+            "/users/{id}",
+            put(rest::users::change).delete(rest::users::remove),
+        )
         .route("/settings", get(rest::settings::show).put(rest::settings::change))
         .route("/stats", get(rest::stats::show))
         .fallback(rest::unknown)
@@ -77,6 +85,10 @@ pub fn router(state: Arc<ServerState>) -> Router {
     Router::new()
         .route(AGENT_API_PATH, any(agent_api::handle))
         .route(OLD_DOWNLOAD_PATH, any(agent_api::handle))
+        .route(
+            CLIENT_API_PATH,
+            post(client_api::handle).layer(DefaultBodyLimit::max(state.limits.body)),
+        )
         .nest("/mock/v1", rest)
         .route("/healthz", get(rest::health))
         .layer(from_fn_with_state(state.clone(), access_log::layer))

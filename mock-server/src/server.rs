@@ -2,8 +2,8 @@
 
 use crate::agent_api::Peer;
 use crate::config::{Config, Limits};
-use crate::router::router;
-use crate::state::{ServerState, StartError};
+use crate::router::{CLIENT_API_PATH, router};
+use crate::state::{NewAdmin, ServerState, StartError};
 use axum::middleware::AddExtension;
 use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -40,6 +40,8 @@ pub struct ServerHandle {
     pub agent_key: Key,
     /// The key of the REST API.
     pub api_key: Key,
+    /// The user of the client API that this start has made, if it is the first one.
+    pub new_admin: Option<NewAdmin>,
     task: JoinHandle<()>,
 }
 
@@ -47,6 +49,11 @@ impl ServerHandle {
     /// URL of the agent API.
     pub fn agent_url(&self) -> String {
         format!("http://{}{AGENT_API_PATH}", self.addr)
+    }
+
+    /// URL of the client API.
+    pub fn client_url(&self) -> String {
+        format!("http://{}{CLIENT_API_PATH}", self.addr)
     }
 
     /// Base URL of the REST API.
@@ -74,6 +81,7 @@ impl Server {
         let addr = listener.local_addr().map_err(StartError::Listener)?;
         let state = ServerState::open(config).await?;
         let (agent_key, api_key) = (state.agent_key.clone(), state.api_key.clone());
+        let new_admin = state.new_admin.clone();
         let task = tokio::spawn(async move {
             serve(listener, router(state.clone()), state.limits, shutdown).await;
             state.close().await;
@@ -82,6 +90,7 @@ impl Server {
             addr,
             agent_key,
             api_key,
+            new_admin,
             task,
         })
     }

@@ -4,8 +4,10 @@
 //! commit ([`writer`]). Reads go through a pool of their own, and what every hello needs is in memory ([`cache`]), so
 //! that a hello reads nothing from the database. One process owns a SQLite file at a time; a lock file says so.
 
+pub(crate) mod assignments;
 mod cache;
 pub(crate) mod check_ins;
+pub(crate) mod client_views;
 pub(crate) mod computer_views;
 pub(crate) mod computers;
 pub(crate) mod deployment_rules;
@@ -18,9 +20,11 @@ pub(crate) mod jobs;
 pub(crate) mod packages;
 pub(crate) mod passwords;
 pub(crate) mod policies;
+pub(crate) mod reports;
 pub(crate) mod settings;
 pub(crate) mod software;
 pub(crate) mod stats;
+pub(crate) mod users;
 mod writer;
 
 pub(crate) use cache::{Cache, Computer, ComputerState, Digests};
@@ -36,6 +40,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+const DATE_FORMAT: &str = "%Y-%m-%d %H:%M:%S";
 /// Connections that read at a time.
 const READERS: u32 = 4;
 
@@ -288,6 +293,20 @@ pub(crate) fn date_time(timestamp: Timestamp) -> jiff::civil::DateTime {
         .unwrap_or(jiff::Timestamp::MAX)
         .to_zoned(jiff::tz::TimeZone::UTC)
         .datetime()
+}
+
+/// A time as `YYYY-MM-DD HH:MM:SS` in the server's time.
+pub(crate) fn date_text(timestamp: Timestamp) -> String {
+    date_time(timestamp).strftime(DATE_FORMAT).to_string()
+}
+
+/// The time of such a text.
+pub(crate) fn parse_date(text: &str) -> Option<Timestamp> {
+    let date = jiff::civil::DateTime::strptime(DATE_FORMAT, text).ok()?;
+    let zoned = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    u64::try_from(zoned.timestamp().as_microsecond())
+        .ok()
+        .map(Timestamp::from_micros)
 }
 
 /// To a stored number of microseconds.

@@ -7,6 +7,8 @@
 mod support;
 
 mod binary;
+mod client_api;
+mod client_transcripts;
 mod concurrency;
 mod conditions;
 mod groups;

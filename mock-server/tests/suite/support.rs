@@ -1,5 +1,7 @@
 //! A server under test, an HTTP client that sends exactly what it is told, and an agent made of both.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use oco_mock_server::clock::{Clock, Random, RandomError};
 use oco_mock_server::{Config, Limits, Server, ServerHandle};
 use oco_protocol::{Key, signature};
@@ -80,6 +82,7 @@ impl TestServer {
         let mut config = Config {
             agent_key: Some(Key::new(REGISTRATION_KEY)),
             api_key: Some(Key::new(API_KEY)),
+            admin_password: Some(Key::new("admin")),
             clock: clock.clone(),
             random: Arc::new(ScriptedKeys::default()),
             limits: Limits {
@@ -139,6 +142,28 @@ impl TestServer {
         let (status, answer) = self.rest("POST", path, Some(body)).await;
         assert_eq!(status, 201, "{path}: {answer}");
         answer
+    }
+
+    /// A call of the client API as `user` (`name:password`): its `result.data`, or the code of its error.
+    pub(crate) async fn client(&self, user: &str, method: &str, data: Value) -> Result<Value, i64> {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method,
+            "params": {"api_key": API_KEY, "data": data}});
+        let authorization = format!("Basic {}", STANDARD.encode(user));
+        let headers = [
+            ("authorization", authorization.as_str()),
+            ("content-type", "application/json"),
+        ];
+        let body = body.to_string();
+        let response = send(self.addr, "POST", "/api-client.php", &headers, body.as_bytes()).await;
+        assert_eq!(response.status, 200, "{method}: {}", response.text());
+        let answer = response.json();
+        match answer["error"]["code"].as_i64() {
+            Some(code) => Err(code),
+            None => {
+                assert_eq!(answer["result"]["success"], true, "{method}: {answer}");
+                Ok(answer["result"]["data"].clone())
+            }
+        }
     }
 
     /// A REST call that is answered with nothing but success.

@@ -16,6 +16,7 @@ use crate::keys;
 use crate::php;
 use crate::state::ServerState;
 use crate::store::{Computer, Write};
+use axum::Extension;
 use axum::body::{Body, HttpBody};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method as HttpMethod, Uri, header};
@@ -28,8 +29,13 @@ use oco_protocol::signature::{AGENT_SIGNATURE_HEADER, SERVER_SIGNATURE_HEADER};
 use oco_protocol::{Key, Timestamp, signature};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit};
+
+/// Where a connection comes from; not there without a socket.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// Most items of a list in one request: logins, events, passwords.
 const MAX_ITEMS: usize = 10_000;
@@ -44,6 +50,7 @@ const NO_JSON: Refusal = Refusal::Conflict("the answer is no JSON");
 /// Serves one request, whatever its HTTP method: downloads are GET requests with a body.
 pub(crate) async fn handle(
     State(state): State<Arc<ServerState>>,
+    peer: Option<Extension<Peer>>,
     method: HttpMethod,
     uri: Uri,
     headers: HeaderMap,
@@ -57,7 +64,8 @@ pub(crate) async fn handle(
             answer.unwrap_or_else(Refusal::into_reason_phrase)
         }
         None => {
-            let answer = exchange(&state, &headers, body, &mut label).await;
+            let peer = peer.map(|Extension(Peer(address))| address);
+            let answer = exchange(&state, peer, &headers, body, &mut label).await;
             answer.unwrap_or_else(|refusal| match state.generation {
                 ServerGeneration::Current => refusal.into_response(),
                 ServerGeneration::September2022 => refusal.into_reason_phrase(),
@@ -70,6 +78,7 @@ pub(crate) async fn handle(
 
 async fn exchange(
     state: &Arc<ServerState>,
+    peer: Option<IpAddr>,
     headers: &HeaderMap,
     body: Body,
     label: &mut Label,
@@ -83,6 +92,7 @@ async fn exchange(
     *label = Label(name);
     let request = Request {
         state,
+        peer,
         envelope,
         body: &body,
         signature: headers.get(AGENT_SIGNATURE_HEADER).map(HeaderValue::as_bytes),
@@ -166,6 +176,7 @@ async fn collect(
 /// A request whose envelope is right.
 struct Request<'a> {
     state: &'a Arc<ServerState>,
+    peer: Option<IpAddr>,
     envelope: Envelope<'a>,
     body: &'a [u8],
     signature: Option<&'a [u8]>,

@@ -25,6 +25,8 @@ pub struct Config {
     pub agent_key: Option<Key>,
     /// Key of the REST API; none as above.
     pub api_key: Option<Key>,
+    /// Password of the user `admin` of the client API, who is made where there are no users. None: a generated one.
+    pub admin_password: Option<Key>,
     /// Age at which an inventory is asked for again. None: as stored, or two hours.
     pub update_interval: Option<Duration>,
     /// Whether unknown computers may register themselves. None: as stored, or yes.
@@ -84,6 +86,7 @@ impl Default for Config {
             database: "sqlite::memory:".into(),
             agent_key: None,
             api_key: None,
+            admin_password: None,
             update_interval: None,
             self_registration: None,
             server_generation: ServerGeneration::default(),
@@ -107,6 +110,8 @@ pub struct FileConfig {
     pub agent_key: Option<Key>,
     /// See [`Config::api_key`].
     pub api_key: Option<Key>,
+    /// See [`Config::admin_password`].
+    pub admin_password: Option<Key>,
     /// Seconds.
     pub update_interval: Option<u64>,
     /// See [`Config::self_registration`].
@@ -215,6 +220,7 @@ impl FileConfig {
             database: self.database.unwrap_or_else(default_database),
             agent_key: self.agent_key,
             api_key: self.api_key,
+            admin_password: self.admin_password,
             update_interval: self.update_interval.map(Duration::from_secs),
             self_registration: self.self_registration,
             server_generation: self.server_generation.unwrap_or_default(),

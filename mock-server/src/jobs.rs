@@ -1,6 +1,7 @@
 //! What a job report makes of a job: the life cycle, decided without a database.
 
 use oco_protocol::job::JobState as Reported;
+use oco_protocol::lenient::Id;
 use serde::Serialize;
 
 /// Return code of jobs that were given up because one before them failed.
@@ -8,22 +9,42 @@ pub(crate) const SEQUENCE_ABORTED_CODE: i64 = -8888;
 
 /// Where a job is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum JobState {
     Pending,
     Downloading,
     Executing,
     Succeeded,
     Failed,
+    /// Not begun before the end of its container.
+    Expired,
+    /// The package is for another operating system.
+    Incompatible,
+    /// The package conflicts with another; kept for what other servers store.
+    Conflict,
+    /// The computer has this version already.
+    AlreadyInstalled,
 }
 
 impl JobState {
-    pub(crate) const ALL: [Self; 5] = [
+    /// The usual ones: lists count these even where there are none.
+    pub(crate) const USUAL: [Self; 5] = [
         Self::Pending,
         Self::Downloading,
         Self::Executing,
         Self::Succeeded,
         Self::Failed,
+    ];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Pending,
+        Self::Downloading,
+        Self::Executing,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Expired,
+        Self::Incompatible,
+        Self::Conflict,
+        Self::AlreadyInstalled,
     ];
 
     /// The number that is stored, and that the client API of real servers shows.
@@ -34,6 +55,10 @@ impl JobState {
             Self::Executing => 2,
             Self::Succeeded => 3,
             Self::Failed => -1,
+            Self::Expired => -2,
+            Self::Incompatible => -3,
+            Self::Conflict => -4,
+            Self::AlreadyInstalled => -5,
         }
     }
 
@@ -55,6 +80,42 @@ impl JobState {
             Self::Executing => "executing",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
+            Self::Expired => "expired",
+            Self::Incompatible => "incompatible",
+            Self::Conflict => "conflict",
+            Self::AlreadyInstalled => "already-installed",
+        }
+    }
+}
+
+/// Which job a report is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct JobId {
+    pub(crate) number: i64,
+    /// Of a deployment rule: `dynamic-N` on the wire.
+    pub(crate) is_dynamic: bool,
+}
+
+/// What the ids of jobs of deployment rules begin with.
+const DYNAMIC: &str = "dynamic-";
+
+impl JobId {
+    /// The id of a job on the wire.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (number, is_dynamic) = match text.strip_prefix(DYNAMIC) {
+            Some(number) => (number, true),
+            None => (text, false),
+        };
+        let number = number.parse().ok()?;
+        Some(Self { number, is_dynamic })
+    }
+
+    /// As it is written on the wire.
+    pub(crate) fn to_wire(self) -> Id {
+        if self.is_dynamic {
+            Id::Text(format!("{DYNAMIC}{}", self.number))
+        } else {
+            Id::Number(self.number)
         }
     }
 }
@@ -101,11 +162,19 @@ mod tests {
     }
 
     #[test]
+    fn ids_of_jobs_survive_a_round_trip() {
+        for text in ["4", "dynamic-7"] {
+            assert_eq!(JobId::parse(text).unwrap().to_wire().to_string(), text);
+        }
+        assert!(JobId::parse("dynamic-").is_none() && JobId::parse("x").is_none());
+    }
+
+    #[test]
     fn codes_and_names_are_unique() {
         for state in JobState::ALL {
             assert_eq!(JobState::from_code(state.code()), Some(state));
             assert_eq!(JobState::from_name(state.name()), Some(state));
         }
-        assert_eq!(JobState::from_code(-2), None);
+        assert_eq!(JobState::from_code(-6), None);
     }
 }

@@ -7,22 +7,27 @@
 mod access_log;
 mod agent_api;
 mod archives;
+mod client_api;
 pub mod clock;
+mod conditions;
 pub mod config;
 mod error;
 mod generation;
 mod jobs;
 mod keys;
+mod package_files;
 mod php;
+mod policies;
 mod rest;
 mod router;
 mod server;
 mod state;
 mod store;
+mod users;
 
 pub use config::{Config, FileConfig, FileConfigError, Limits};
 pub use generation::{PhpQuirks, ServerGeneration, UnknownChoice};
 pub use router::router;
 pub use server::{Server, ServerHandle};
-pub use state::{ServerState, StartError};
+pub use state::{NewAdmin, ServerState, StartError};
 pub use store::{InvalidDatabaseUrl, OpenError};

@@ -125,13 +125,19 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         .block_on(async move {
             let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
             let server = Server::start(config, listener, stop_signal()?).await?;
+            let admin = server.new_admin.as_ref().map_or_else(String::new, |admin| {
+                let (name, password) = (&admin.name, admin.password.expose());
+                format!("client API user:        {name}, password {password} (not shown again)\n")
+            });
             let greeting = format!(
                 "oco-mock-server {} listening on {}\nagent API URL:          {}\nagent registration key: {}\n\
+                 client API URL:         {}\n{admin}\
                  REST base URL:          {}\nREST API key:           {}\ndatabase:               {database}\n",
                 env!("CARGO_PKG_VERSION"),
                 server.addr,
                 server.agent_url(),
                 server.agent_key.expose(),
+                server.client_url(),
                 server.rest_url(),
                 server.api_key.expose(),
             );

@@ -1,7 +1,9 @@
 //! The REST surface under `/mock/v1`: what a test sets up and looks at. JSON in and out; times are UNIX seconds.
 
 pub(crate) mod computers;
+pub(crate) mod deployment_rules;
 pub(crate) mod deployments;
+pub(crate) mod groups;
 pub(crate) mod jobs;
 pub(crate) mod packages;
 pub(crate) mod policies;
@@ -9,11 +11,13 @@ pub(crate) mod rules;
 pub(crate) mod settings;
 pub(crate) mod software;
 pub(crate) mod stats;
+pub(crate) mod users;
 
 use crate::access_log::Label;
 use crate::error::ApiError;
 use crate::keys;
 use crate::state::ServerState;
+use crate::store::packages::Removal;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::{Method, StatusCode, header};
@@ -125,6 +129,15 @@ fn text(field: &str, value: &str, max: usize) -> Result<String, ApiError> {
         )));
     }
     Ok(value.to_owned())
+}
+
+/// The answer to something removed.
+fn removed(removal: Removal, what: impl FnOnce() -> String) -> Result<StatusCode, ApiError> {
+    match removal {
+        Removal::Done => Ok(StatusCode::NO_CONTENT),
+        Removal::NotFound => Err(ApiError::NotFound(what())),
+        Removal::InUse => Err(ApiError::Conflict(format!("{} is in use", what()))),
+    }
 }
 
 /// The answer to something created.

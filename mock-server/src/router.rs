@@ -1,16 +1,19 @@
 //! All routes.
 
 use crate::state::ServerState;
-use crate::{access_log, agent_api, rest};
+use crate::{access_log, agent_api, client_api, rest};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{any, get, post};
+use axum::routing::{any, delete, get, post, put};
 use oco_protocol::rpc::AGENT_API_PATH;
 use std::sync::Arc;
 
 /// Where the oldest agents fetch archives.
 const OLD_DOWNLOAD_PATH: &str = "/payloadprovider.php";
+
+/// Where automation administers the server.
+pub(crate) const CLIENT_API_PATH: &str = "/api-client.php";
 
 /// The server without a socket.
 pub fn router(state: Arc<ServerState>) -> Router {
@@ -19,6 +22,7 @@ pub fn router(state: Arc<ServerState>) -> Router {
             "/packages",
             get(rest::packages::list).post(rest::packages::create),
         )
+        .route("/packages/{id}", delete(rest::packages::remove))
         .route("/deployments", post(rest::deployments::create))
         .route("/deployments/{id}", get(rest::deployments::show))
         .route(
@@ -27,7 +31,9 @@ pub fn router(state: Arc<ServerState>) -> Router {
         )
         .route(
             "/computers/{id}",
-            get(rest::computers::show).put(rest::computers::change),
+            get(rest::computers::show)
+                .put(rest::computers::change)
+                .delete(rest::computers::remove),
         )
         .route("/computers/{id}/events", get(rest::computers::events))
         .route("/computers/{id}/passwords", get(rest::computers::passwords))
@@ -45,6 +51,30 @@ pub fn router(state: Arc<ServerState>) -> Router {
             "/policies",
             get(rest::policies::show).put(rest::policies::replace),
         )
+        .route(
+            "/groups/computers/{id}/policies",
+            get(rest::policies::show_group).put(rest::policies::replace_group),
+        )
+        .route(
+            "/deployment-rules",
+            get(rest::deployment_rules::list).post(rest::deployment_rules::create),
+        )
+        .route("/deployment-rules/{id}", put(rest::deployment_rules::change))
+        .route(
+            "/groups/{kind}",
+            get(rest::groups::list).post(rest::groups::create),
+        )
+        .route("/groups/{kind}/{id}", delete(rest::groups::remove))
+        .route("/groups/{kind}/{id}/members", get(rest::groups::members))
+        .route(
+            "/groups/{kind}/{id}/members/{member}",
+            put(rest::groups::join).delete(rest::groups::leave),
+        )
+        .route("/users", get(rest::users::list).post(rest::users::create))
+        .route(
+            "/users/{id}",
+            put(rest::users::change).delete(rest::users::remove),
+        )
         .route("/settings", get(rest::settings::show).put(rest::settings::change))
         .route("/stats", get(rest::stats::show))
         .fallback(rest::unknown)
@@ -55,6 +85,10 @@ pub fn router(state: Arc<ServerState>) -> Router {
     Router::new()
         .route(AGENT_API_PATH, any(agent_api::handle))
         .route(OLD_DOWNLOAD_PATH, any(agent_api::handle))
+        .route(
+            CLIENT_API_PATH,
+            post(client_api::handle).layer(DefaultBodyLimit::max(state.limits.body)),
+        )
         .nest("/mock/v1", rest)
         .route("/healthz", get(rest::health))
         .layer(from_fn_with_state(state.clone(), access_log::layer))

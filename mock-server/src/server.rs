@@ -1,9 +1,11 @@
 //! Serves a listener until told to stop.
 
+use crate::agent_api::Peer;
 use crate::config::{Config, Limits};
-use crate::router::router;
-use crate::state::{ServerState, StartError};
-use axum::Router;
+use crate::router::{CLIENT_API_PATH, router};
+use crate::state::{NewAdmin, ServerState, StartError};
+use axum::middleware::AddExtension;
+use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -17,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_io_timeout::TimeoutStream;
+use tower::Layer;
 
 /// A connection that fails where its client takes nothing for too long.
 type Stream = TokioIo<Pin<Box<TimeoutStream<TcpStream>>>>;
@@ -37,6 +40,8 @@ pub struct ServerHandle {
     pub agent_key: Key,
     /// The key of the REST API.
     pub api_key: Key,
+    /// The user of the client API that this start has made, if it is the first one.
+    pub new_admin: Option<NewAdmin>,
     task: JoinHandle<()>,
 }
 
@@ -44,6 +49,11 @@ impl ServerHandle {
     /// URL of the agent API.
     pub fn agent_url(&self) -> String {
         format!("http://{}{AGENT_API_PATH}", self.addr)
+    }
+
+    /// URL of the client API.
+    pub fn client_url(&self) -> String {
+        format!("http://{}{CLIENT_API_PATH}", self.addr)
     }
 
     /// Base URL of the REST API.
@@ -71,6 +81,7 @@ impl Server {
         let addr = listener.local_addr().map_err(StartError::Listener)?;
         let state = ServerState::open(config).await?;
         let (agent_key, api_key) = (state.agent_key.clone(), state.api_key.clone());
+        let new_admin = state.new_admin.clone();
         let task = tokio::spawn(async move {
             serve(listener, router(state.clone()), state.limits, shutdown).await;
             state.close().await;
@@ -79,6 +90,7 @@ impl Server {
             addr,
             agent_key,
             api_key,
+            new_admin,
             task,
         })
     }
@@ -101,8 +113,9 @@ async fn serve<F: Future<Output = ()>>(listener: TcpListener, router: Router, li
             accepted = accept => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let connection = graceful.watch(connection(stream, router.clone(), limits));
+            Ok((stream, peer)) => {
+                let peer = Peer(peer.ip().to_canonical());
+                let connection = graceful.watch(connection(stream, peer, router.clone(), limits));
                 while tasks.try_join_next().is_some() {}
                 tasks.spawn(async move {
                     if let Err(error) = connection.await {
@@ -129,9 +142,10 @@ async fn serve<F: Future<Output = ()>>(listener: TcpListener, router: Router, li
 
 fn connection(
     stream: TcpStream,
+    peer: Peer,
     router: Router,
     limits: Limits,
-) -> hyper::server::conn::http1::Connection<Stream, TowerToHyperService<Router>> {
+) -> hyper::server::conn::http1::Connection<Stream, TowerToHyperService<AddExtension<Router, Peer>>> {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(error = %error, "cannot set TCP_NODELAY");
     }
@@ -140,5 +154,8 @@ fn connection(
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router))
+        .serve_connection(
+            TokioIo::new(Box::pin(stream)),
+            TowerToHyperService::new(Extension(peer).layer(router)),
+        )
 }

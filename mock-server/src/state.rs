@@ -2,14 +2,17 @@
 
 use crate::access_log::Counters;
 use crate::archives::Archives;
-use crate::clock::{Clock, Random, RandomError};
+use crate::clock::{Clock, Random, RandomError, SystemRandom};
 use crate::config::{Config, Limits};
 use crate::generation::{PhpQuirks, ServerGeneration};
 use crate::keys;
+use crate::policies::PolicyBook;
+use crate::store::groups::GroupKind;
 use crate::store::settings::SaveSettings;
+use crate::store::users::{AddUser, UserOutcome};
 use crate::store::{OpenError, Store, StoreError, events::EventRule, passwords::StoredPasswordRule};
+use crate::users::{self, HashError, Role, User, Verifier};
 use bytes::Bytes;
-use oco_protocol::policy::ScopePolicies;
 use oco_protocol::{Key, Timestamp};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -31,6 +34,9 @@ pub enum StartError {
     /// No keys can be made.
     #[error(transparent)]
     Random(#[from] RandomError),
+    /// The first user's password cannot be stored.
+    #[error("cannot add the user {ADMIN}: {0}")]
+    Admin(String),
     /// A key of the configuration is empty.
     #[error("the {0} is empty: leave it out to have one generated")]
     EmptyKey(&'static str),
@@ -45,6 +51,18 @@ impl From<StoreError> for StartError {
     }
 }
 
+/// Name of the user that is made where there are none.
+const ADMIN: &str = "admin";
+
+/// The user that is made at the first start.
+#[derive(Debug, Clone)]
+pub struct NewAdmin {
+    /// What it signs in with.
+    pub name: String,
+    /// Shown now or never.
+    pub password: Key,
+}
+
 /// Settings that can be changed while the server runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -57,7 +75,24 @@ pub(crate) struct Settings {
 pub(crate) struct Rules {
     pub(crate) events: Vec<EventRule>,
     pub(crate) passwords: Vec<StoredPasswordRule>,
-    pub(crate) policies: ScopePolicies,
+    pub(crate) policies: PolicyBook,
+    pub(crate) users: Vec<User>,
+}
+
+impl Rules {
+    /// The password rules that hold for a computer in `groups`, one an account: of several, the first one.
+    pub(crate) fn passwords_for(&self, groups: &[i64]) -> Vec<StoredPasswordRule> {
+        let mut rules: Vec<StoredPasswordRule> = Vec::new();
+        for rule in &self.passwords {
+            let holds = rule
+                .computer_group_id
+                .is_none_or(|wanted| groups.iter().any(|group| self.policies.is_within(*group, wanted)));
+            if holds && rules.iter().all(|other| other.username != rule.username) {
+                rules.push(rule.clone());
+            }
+        }
+        rules
+    }
 }
 
 /// What all requests share.
@@ -71,6 +106,9 @@ pub struct ServerState {
     pub(crate) php: PhpQuirks,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) counters: Counters,
+    pub(crate) verifier: Verifier,
+    /// The user that this start has made.
+    pub(crate) new_admin: Option<NewAdmin>,
     clock: Arc<dyn Clock>,
     settings: RwLock<Settings>,
     /// Held from reading the settings until their change is stored.
@@ -90,7 +128,12 @@ impl ServerState {
         let settings = settings(&store, config.update_interval, config.self_registration).await?;
         save(&store, &agent_key, &api_key, settings).await?;
         let last_answer = AtomicU64::new(last_answer(&store).await?);
+        let now = Timestamp::from_system_time(config.clock.now());
+        let new_admin = first_user(&store, config.admin_password, &*config.random, now).await?;
         let rules = load_rules(&store).await?;
+        let mut secret = [0; 32];
+        // Not the random source of the configuration: a test that scripts that one scripts keys.
+        SystemRandom.fill(&mut secret)?;
         Ok(Arc::new(Self {
             store,
             agent_key,
@@ -100,6 +143,8 @@ impl ServerState {
             php: config.php_quirks,
             random: config.random,
             counters: Counters::default(),
+            verifier: Verifier::new(secret),
+            new_admin,
             clock: config.clock,
             settings: RwLock::new(settings),
             settings_change: Mutex::default(),
@@ -201,11 +246,46 @@ async fn last_answer(store: &Store) -> Result<u64, StoreError> {
     Ok(store.latest_time().await?.as_micros().max(answered))
 }
 
+/// Makes an administrator where there are no users.
+async fn first_user(
+    store: &Store,
+    password: Option<Key>,
+    random: &dyn Random,
+    now: Timestamp,
+) -> Result<Option<NewAdmin>, StartError> {
+    if password.as_ref().is_some_and(Key::is_empty) {
+        return Err(StartError::EmptyKey("admin-password"));
+    }
+    if !store.users().await?.is_empty() {
+        return Ok(None);
+    }
+    let password = match password {
+        Some(password) => password,
+        None => keys::generate(random)?,
+    };
+    let refused = |error: HashError| StartError::Admin(error.to_string());
+    let write = AddUser {
+        name: ADMIN.into(),
+        password_hash: users::hash(password.expose().to_owned()).await.map_err(refused)?,
+        role: Role::Administrator,
+        limits: Vec::new(),
+        now,
+    };
+    match store.write(write).await? {
+        UserOutcome::Done(_) => Ok(Some(NewAdmin {
+            name: ADMIN.into(),
+            password,
+        })),
+        outcome => Err(StartError::Admin(format!("{outcome:?}"))),
+    }
+}
+
 async fn load_rules(store: &Store) -> Result<Rules, StoreError> {
     Ok(Rules {
         events: store.event_rules().await?,
         passwords: store.password_rules().await?,
-        policies: store.policies().await?,
+        users: store.users().await?,
+        policies: store.policies(&store.groups(GroupKind::Computers).await?).await?,
     })
 }
 

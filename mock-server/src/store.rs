@@ -4,20 +4,27 @@
 //! commit ([`writer`]). Reads go through a pool of their own, and what every hello needs is in memory ([`cache`]), so
 //! that a hello reads nothing from the database. One process owns a SQLite file at a time; a lock file says so.
 
+pub(crate) mod assignments;
 mod cache;
 pub(crate) mod check_ins;
+pub(crate) mod client_views;
 pub(crate) mod computer_views;
 pub(crate) mod computers;
+pub(crate) mod deployment_rules;
 pub(crate) mod deployments;
 pub(crate) mod events;
+pub(crate) mod groups;
 pub(crate) mod inventory;
+pub(crate) mod job_reports;
 pub(crate) mod jobs;
 pub(crate) mod packages;
 pub(crate) mod passwords;
 pub(crate) mod policies;
+pub(crate) mod reports;
 pub(crate) mod settings;
 pub(crate) mod software;
 pub(crate) mod stats;
+pub(crate) mod users;
 mod writer;
 
 pub(crate) use cache::{Cache, Computer, ComputerState, Digests};
@@ -33,6 +40,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+const DATE_FORMAT: &str = "%Y-%m-%d %H:%M:%S";
 /// Connections that read at a time.
 const READERS: u32 = 4;
 
@@ -277,6 +285,28 @@ fn create_private(file: &Path) -> std::io::Result<()> {
 /// From a stored number of microseconds.
 pub(crate) fn timestamp(micros: i64) -> Timestamp {
     Timestamp::from_micros(u64::try_from(micros).unwrap_or(0))
+}
+
+/// The server's date and time, which is UTC.
+pub(crate) fn date_time(timestamp: Timestamp) -> jiff::civil::DateTime {
+    jiff::Timestamp::from_microsecond(micros(timestamp))
+        .unwrap_or(jiff::Timestamp::MAX)
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .datetime()
+}
+
+/// A time as `YYYY-MM-DD HH:MM:SS` in the server's time.
+pub(crate) fn date_text(timestamp: Timestamp) -> String {
+    date_time(timestamp).strftime(DATE_FORMAT).to_string()
+}
+
+/// The time of such a text.
+pub(crate) fn parse_date(text: &str) -> Option<Timestamp> {
+    let date = jiff::civil::DateTime::strptime(DATE_FORMAT, text).ok()?;
+    let zoned = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    u64::try_from(zoned.timestamp().as_microsecond())
+        .ok()
+        .map(Timestamp::from_micros)
 }
 
 /// To a stored number of microseconds.

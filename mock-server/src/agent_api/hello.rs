@@ -108,7 +108,7 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
             let server_key = welcome_back(&request, &data, &computer, check_in(computer.id)).await?;
             (
                 server_key,
-                answer::answer(state, Some(&computer), asked, now).await?,
+                answer::answer(state, Some(&computer), asked, request.peer, now).await?,
             )
         }
         (_, known) => {
@@ -118,7 +118,7 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
                 return Err(Refusal::TimestampTooOld);
             }
             // From the registration on only the new keys are taken, so whatever may fail comes before it.
-            let answer = answer::answer(state, known.as_ref(), asked, now).await?;
+            let answer = answer::answer(state, known.as_ref(), asked, request.peer, now).await?;
             let (agent_key, server_key) = register(&request, &data, check_in(0)).await?;
             let answer = HelloAnswer {
                 agent_key: Some(agent_key),
@@ -159,13 +159,17 @@ async fn welcome_back(
         let known = computer.state();
         let uid = request.envelope.params.uid.as_deref().or(known.uid.as_deref());
         let version = data.agent_version.as_deref().or(known.agent_version.as_deref());
-        let identify =
-            (uid != known.uid.as_deref() || version != known.agent_version.as_deref()).then(|| Identify {
-                cache: request.state.store.cache.clone(),
-                computer: computer.clone(),
-                uid: uid.map(str::to_owned),
-                agent_version: version.map(str::to_owned),
-            });
+        let address = request.peer.or(known.remote_address);
+        let same = uid == known.uid.as_deref()
+            && version == known.agent_version.as_deref()
+            && address == known.remote_address;
+        let identify = (!same).then(|| Identify {
+            cache: request.state.store.cache.clone(),
+            computer: computer.clone(),
+            uid: uid.map(str::to_owned),
+            agent_version: version.map(str::to_owned),
+            remote_address: address,
+        });
         (
             known.server_key.clone().ok_or(Refusal::InvalidSignature)?,
             identify,
@@ -197,6 +201,7 @@ async fn register(
         agent_key: agent_key.clone(),
         server_key: server_key.clone(),
         agent_version: data.agent_version.clone(),
+        remote_address: request.peer,
         check_in,
         // It has had no keys to send any before.
         sections: changed_sections(data, &Digests::default()),

@@ -43,7 +43,9 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
         .into_iter()
         .map(|password| change(password, &sender.agent_key))
         .collect();
+    let groups = sender.computer.state().groups.clone();
     let write = StorePasswords {
+        rules: request.state.rules().passwords_for(&groups),
         computer: sender.computer,
         changes: changes?,
         now: request.state.now(),

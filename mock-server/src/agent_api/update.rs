@@ -3,16 +3,16 @@
 use super::hello::wants_update;
 use super::{MAX_ITEMS, Request, Sender, is_date_time, section_digest, store_in_turn};
 use crate::error::Refusal;
-use crate::generation::{PhpQuirks, ServerGeneration};
+use crate::generation::ServerGeneration;
+use crate::policies::PolicyBook;
 use crate::state::ServerState;
 use crate::store::inventory::{ChangedSection, LoginRow, Section, SoftwareItem, StoreInventory};
 use crate::store::{Computer, ComputerState, Digests};
 use axum::response::Response;
 use oco_protocol::Timestamp;
-use oco_protocol::policy::{MACHINE_SCOPE, ScopePolicies};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,17 +47,14 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
         (known.digests, known.last_update.is_none())
     };
     let parsed = Parsed::from_fields(&fields, digests)?;
+    let computer = sender.computer.clone();
     store(request.state, sender.computer, parsed, &fields, now, turn).await?;
     let php = request.state.php;
     if request.state.generation == ServerGeneration::September2022 {
         return request.answer(&sender.seal, true.into(), php.empty_object());
     }
-    let policies = policies(&request.state.rules().policies, first, php);
-    request.answer(
-        &sender.seal,
-        true.into(),
-        json!({ "policies": { MACHINE_SCOPE: policies } }),
-    )
+    let policies = policies(request.state, &computer, first).await?;
+    request.answer(&sender.seal, true.into(), json!({ "policies": policies }))
 }
 
 /// Whether a hello would ask for an inventory now.
@@ -66,13 +63,28 @@ fn is_wanted(state: &ServerState, sender: &Sender, now: Timestamp) -> bool {
     wants_update(&sender.computer.state(), false, now, interval)
 }
 
-/// The policies as an answer has them. As on a real server, the first one to a computer never has any, and none are an
-/// empty list.
-fn policies(all: &ScopePolicies, first: bool, php: PhpQuirks) -> Value {
-    if first || all.is_empty() {
-        return php.empty_object();
-    }
-    json!(all)
+/// The policies as an answer has them, by scope. As on a real server, the first one to a computer never has any.
+async fn policies(
+    state: &ServerState,
+    computer: &Computer,
+    first: bool,
+) -> Result<Map<String, Value>, Refusal> {
+    let rules = state.rules();
+    let guids = if rules.policies.has_users() && !first {
+        state.store.user_guids(computer.id).await?
+    } else {
+        Vec::new()
+    };
+    let groups = computer.state().groups.clone();
+    let resolved = if first {
+        PolicyBook::default().resolve(&[], &[])
+    } else {
+        rules.policies.resolve(&groups, &guids)
+    };
+    let shaped = resolved
+        .into_iter()
+        .map(|(scope, policies)| (scope, state.php.object(policies.into_iter().collect())));
+    Ok(shaped.collect())
 }
 
 /// Whether the server asks for an update that it has just had.
@@ -194,6 +206,7 @@ async fn store(
         now,
         os: text("os"),
         os_version: text("os_version"),
+        architecture: text("architecture"),
         volatile: parsed.volatile,
         sections: parsed.sections,
         software: parsed

@@ -3,8 +3,8 @@
 use super::Request;
 use crate::error::Refusal;
 use crate::generation::ServerGeneration;
-use crate::jobs::JobState;
-use crate::store::jobs::{ReportJob, ReportOutcome};
+use crate::jobs::{JobId, JobState};
+use crate::store::job_reports::{ReportJob, ReportOutcome};
 use axum::response::Response;
 use oco_protocol::job::{JobReportAnswer, JobState as Reported};
 use oco_protocol::lenient::{self, Id};
@@ -38,9 +38,9 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
         return Err(Refusal::Parameters);
     }
     let job = data.job_id.to_string();
-    let id = job.parse();
+    let id = JobId::parse(&job);
     let job = shown(&job);
-    let Ok(id) = id else {
+    let Some(id) = id else {
         return Err(Refusal::UnknownJob(job));
     };
     let report = ReportJob {

@@ -1,13 +1,14 @@
 //! Computers.
 
-use super::{Body, Path, Query, created, page, text};
+use super::{Body, Path, Query, created, page, removed, text};
 use crate::error::ApiError;
 use crate::state::ServerState;
 use crate::store::computer_views::ComputerView;
-use crate::store::computers::{PreRegister, SetForceUpdate};
+use crate::store::computers::{PreRegister, RemoveComputer, SetForceUpdate};
 use crate::store::timestamp;
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -65,6 +66,7 @@ pub(crate) async fn create(
         cache: state.store.cache.clone(),
         hostname: hostname.clone(),
         notes: new.notes,
+        created_by: None,
         now: state.now(),
     };
     let id = state.store.write(write).await?;
@@ -95,6 +97,20 @@ pub(crate) async fn change(
             .await?;
     }
     find(&state, id).await.map(Json)
+}
+
+/// Removes a computer with everything of it.
+pub(crate) async fn remove(
+    State(state): State<Arc<ServerState>>,
+    Path(id): Path<i64>,
+) -> Result<StatusCode, ApiError> {
+    let cache = state.store.cache.clone();
+    let write = RemoveComputer {
+        cache,
+        id,
+        force: true,
+    };
+    removed(state.store.write(write).await?, || format!("computer {id}"))
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,9 +1,10 @@
 //! Deployments: containers of jobs.
 
 use super::{Body, Path, created, text};
+use crate::conditions;
 use crate::error::ApiError;
 use crate::state::ServerState;
-use crate::store::deployments::{Deploy, Deployment, DeploymentView, Targets};
+use crate::store::deployments::{Deploy, Deployment, DeploymentView, Schedule, Targets};
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
@@ -32,6 +33,17 @@ pub(crate) struct NewDeployment {
     /// Minutes until a package's restart, shutdown or exit.
     #[serde(default = "five")]
     restart_timeout: i64,
+    #[serde(default)]
+    notes: String,
+    /// CIDR, with `!` to withhold; tried in order.
+    #[serde(default)]
+    agent_ip_ranges: Vec<String>,
+    /// Such as `FRI 18:00-23:00`, with `!` to withhold; tried in order.
+    #[serde(default)]
+    time_frames: Vec<String>,
+    /// Whether packages are installed again where they are already.
+    #[serde(default = "yes")]
+    force_install_same_version: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -45,6 +57,10 @@ enum Computers {
 #[serde(rename_all = "lowercase")]
 enum All {
     All,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn five() -> i64 {
@@ -61,6 +77,7 @@ pub(crate) async fn create(
     match state.store.write(write).await? {
         Deployment::Done { id, jobs } => Ok(created(json!({ "id": id, "jobs": jobs }))),
         Deployment::NoSuchPackage(id) => Err(ApiError::NotFound(format!("package {id}"))),
+        Deployment::NoSuchInstallation(id) => Err(ApiError::NotFound(format!("installation {id}"))),
         Deployment::NoSuchComputer(id) => Err(ApiError::NotFound(format!("computer {id}"))),
     }
 }
@@ -70,6 +87,7 @@ pub(crate) async fn show(
     State(state): State<Arc<ServerState>>,
     Path(id): Path<i64>,
 ) -> Result<Json<DeploymentView>, ApiError> {
+    state.store.settle_expired(state.now()).await?;
     let deployment = state.store.deployment(id).await?;
     deployment
         .map(Json)
@@ -97,16 +115,29 @@ fn checked(new: NewDeployment, state: &ServerState, now: Timestamp) -> Result<De
             Targets::Ids(ids)
         }
     };
+    let list = |items: Vec<String>| (!items.is_empty()).then(|| items.join(","));
+    let agent_ip_ranges = list(new.agent_ip_ranges);
+    conditions::check_ranges(agent_ip_ranges.as_deref().unwrap_or_default())
+        .map_err(|error| ApiError::Invalid(error.to_string()))?;
     Ok(Deploy {
         cache: state.store.cache.clone(),
-        name: text("name", &new.name, 255)?,
+        schedule: Schedule {
+            name: text("name", &new.name, 255)?,
+            notes: new.notes,
+            priority: new.priority,
+            abort_on_failure: new.sequence_mode == 1,
+            starts_at,
+            ends_at: new.end,
+            restart_timeout: new.restart_timeout,
+            agent_ip_ranges,
+            time_frames: list(new.time_frames),
+            use_wol: false,
+            shutdown_waked: false,
+            created_by: None,
+            now,
+        },
         packages: new.packages,
         targets,
-        priority: new.priority,
-        abort_on_failure: new.sequence_mode == 1,
-        starts_at,
-        ends_at: new.end,
-        restart_timeout: new.restart_timeout,
-        now,
+        force_same_version: new.force_install_same_version,
     })
 }

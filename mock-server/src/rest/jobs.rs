@@ -42,6 +42,7 @@ pub(crate) async fn list(
         offset,
         limit,
     };
+    state.store.settle_expired(state.now()).await?;
     let (total, jobs) = state.store.jobs(&filter).await?;
     Ok(Json(json!({ "total": total, "jobs": jobs })))
 }

@@ -53,6 +53,10 @@ pub(crate) struct NewPasswordRule {
     /// Seconds after which a password is rotated.
     #[serde(default = "default_validity")]
     valid_for: i64,
+    /// All computers, if left out.
+    computer_group: Option<i64>,
+    /// Passwords that are kept beside the current one; all, if left out.
+    history: Option<i64>,
 }
 
 fn default_validity() -> i64 {
@@ -75,14 +79,23 @@ pub(crate) async fn add_password(
             format!("alphabet must not be empty, length be 1 to {MAX_LENGTH}, valid_for at least 1");
         return Err(ApiError::Invalid(message));
     }
+    if new.history.is_some_and(|history| history < 0) {
+        return Err(ApiError::Invalid("history must not be negative".into()));
+    }
     let write = AddPasswordRule {
+        computer_group: new.computer_group,
+        history: new.history,
         username: username.clone(),
         alphabet: new.alphabet,
         length: new.length,
         valid_for: new.valid_for,
     };
     let id = state.store.write(write).await?;
-    let id = id.ok_or_else(|| ApiError::Conflict(format!("there is a rule for {username:?} already")))?;
+    let id = id.ok_or_else(|| {
+        ApiError::Conflict(format!(
+            "there is a rule for {username:?} already, or no such computer group"
+        ))
+    })?;
     state.reload_rules().await?;
     Ok(created(json!({ "id": id })))
 }

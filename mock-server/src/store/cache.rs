@@ -8,6 +8,7 @@ use crate::generation::Generation;
 use oco_protocol::{Key, Timestamp};
 use sqlx::SqlitePool;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -36,6 +37,10 @@ pub(crate) struct ComputerState {
     pub(crate) force_update: bool,
     /// Jobs that have not ended, whatever their time window.
     pub(crate) active_jobs: i64,
+    /// The groups it is in, without those above them.
+    pub(crate) groups: Vec<i64>,
+    /// Where its last hello came from.
+    pub(crate) remote_address: Option<IpAddr>,
     pub(crate) digests: Digests,
 }
 
@@ -82,6 +87,7 @@ impl Computer {
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     computers: RwLock<HashMap<String, Arc<Computer>>>,
+    names: RwLock<HashMap<i64, String>>,
     keyed: AtomicBool,
 }
 
@@ -107,15 +113,31 @@ impl Cache {
             }
         }
         let keyed = rows.iter().any(|row| speaks_keyed(row.agent_version.as_deref()));
+        let mut groups: HashMap<i64, Vec<i64>> = HashMap::new();
+        for (computer, group) in sqlx::query_as::<_, (i64, i64)>(LOAD_GROUPS)
+            .fetch_all(pool)
+            .await?
+        {
+            groups.entry(computer).or_default().push(group);
+        }
+        let names = rows
+            .iter()
+            .map(|row| (row.id, row.hostname_key.clone()))
+            .collect();
         let computers = rows
             .into_iter()
             .map(|row| {
                 let digests = digests.remove(&row.id).unwrap_or_default();
-                (row.hostname_key.clone(), Arc::new(row.into_computer(digests)))
+                let groups = groups.remove(&row.id).unwrap_or_default();
+                (
+                    row.hostname_key.clone(),
+                    Arc::new(row.into_computer(digests, groups)),
+                )
             })
             .collect();
         Ok(Self {
             computers: RwLock::new(computers),
+            names: RwLock::new(names),
             keyed: AtomicBool::new(keyed),
         })
     }
@@ -126,8 +148,26 @@ impl Cache {
         computers.get(&key_of(hostname)).cloned()
     }
 
+    /// The computer of that id.
+    pub(crate) fn by_id(&self, id: i64) -> Option<Arc<Computer>> {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        let computers = self.computers.read().unwrap_or_else(PoisonError::into_inner);
+        names.get(&id).and_then(|name| computers.get(name)).cloned()
+    }
+
+    /// Forgets a computer.
+    pub(crate) fn remove(&self, id: i64) {
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        let mut computers = self.computers.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(name) = names.remove(&id) {
+            computers.remove(&name);
+        }
+    }
+
     /// Adds a computer, or replaces it.
     pub(crate) fn insert(&self, hostname: &str, computer: Arc<Computer>) {
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        names.insert(computer.id, key_of(hostname));
         let mut computers = self.computers.write().unwrap_or_else(PoisonError::into_inner);
         computers.insert(key_of(hostname), computer);
     }
@@ -156,12 +196,14 @@ fn speaks_keyed(version: Option<&str>) -> bool {
 }
 
 const LOAD: &str = "SELECT c.id, c.hostname_key, c.uid, c.agent_key, c.server_key, c.agent_version, c.force_update, \
-     k.agent_timestamp, i.updated_at, i.last_login, \
+     c.remote_address, k.agent_timestamp, i.updated_at, i.last_login, \
      (SELECT COUNT(*) FROM jobs j WHERE j.computer_id = c.id AND j.state IN (0, 1, 2)) AS active_jobs \
      FROM computers c LEFT JOIN check_ins k ON k.computer_id = c.id LEFT JOIN inventories i ON i.computer_id = c.id";
 
 const LOAD_DIGESTS: &str = "SELECT computer_id, section, digest FROM inventory_sections \
      UNION ALL SELECT computer_id, 8, digest FROM computer_software";
+
+const LOAD_GROUPS: &str = "SELECT computer_id, group_id FROM computer_group_members ORDER BY group_id";
 
 #[derive(sqlx::FromRow)]
 struct LoadedComputer {
@@ -171,6 +213,7 @@ struct LoadedComputer {
     agent_key: Option<String>,
     server_key: Option<String>,
     agent_version: Option<String>,
+    remote_address: Option<String>,
     force_update: i64,
     agent_timestamp: Option<i64>,
     updated_at: Option<i64>,
@@ -179,7 +222,7 @@ struct LoadedComputer {
 }
 
 impl LoadedComputer {
-    fn into_computer(self, digests: Digests) -> Computer {
+    fn into_computer(self, digests: Digests, groups: Vec<i64>) -> Computer {
         let state = ComputerState {
             uid: self.uid,
             agent_key: self.agent_key.map(Key::new),
@@ -190,6 +233,8 @@ impl LoadedComputer {
             last_login: self.last_login,
             force_update: self.force_update != 0,
             active_jobs: self.active_jobs,
+            groups,
+            remote_address: self.remote_address.and_then(|address| address.parse().ok()),
             digests,
         };
         Computer::new(self.id, state)

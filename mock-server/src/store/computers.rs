@@ -3,9 +3,14 @@
 use super::cache::key_of;
 use super::check_ins::CheckInRow;
 use super::inventory::{ChangedSection, write_sections};
+use super::packages::Removal;
 use super::{Batch, Cache, Computer, ComputerState, Write, micros};
 use oco_protocol::{Key, Timestamp};
+use std::net::IpAddr;
 use std::sync::Arc;
+
+/// What is noted of computers that no administrator has added.
+const SELF_REGISTERED: &str = "self_registration";
 
 /// Gives a computer its keys at its first hello; an unknown one is added.
 #[derive(Debug)]
@@ -16,6 +21,7 @@ pub(crate) struct Register {
     pub(crate) agent_key: Key,
     pub(crate) server_key: Key,
     pub(crate) agent_version: Option<String>,
+    pub(crate) remote_address: Option<IpAddr>,
     /// The first check-in; its computer id is filled in here.
     pub(crate) check_in: CheckInRow,
     /// What the hello brings of an inventory, stored in the same commit: keys that are stored must be handed out.
@@ -52,17 +58,27 @@ impl Write for Register {
         }
         let id = match known {
             Some(id) => id,
-            None => insert(batch, &self.hostname, "", self.check_in.seen_at).await?,
+            None => {
+                insert(
+                    batch,
+                    &self.hostname,
+                    SELF_REGISTERED,
+                    None,
+                    self.check_in.seen_at,
+                )
+                .await?
+            }
         };
         sqlx::query(
-            "UPDATE computers SET uid = ?, uid_key = ?, agent_key = ?, server_key = ?, agent_version = ? \
-             WHERE id = ?",
+            "UPDATE computers SET uid = ?, uid_key = ?, agent_key = ?, server_key = ?, agent_version = ?, \
+             remote_address = ? WHERE id = ?",
         )
         .bind(&self.uid)
         .bind(self.uid.as_deref().map(key_of))
         .bind(self.agent_key.expose())
         .bind(self.server_key.expose())
         .bind(&self.agent_version)
+        .bind(self.remote_address.map(|address| address.to_string()))
         .bind(id)
         .execute(batch.connection())
         .await?;
@@ -85,6 +101,7 @@ impl Register {
         let (uid, agent_key, server_key) =
             (self.uid.clone(), self.agent_key.clone(), self.server_key.clone());
         let (agent_version, agent_timestamp) = (self.agent_version.clone(), self.check_in.agent_timestamp);
+        let remote_address = self.remote_address;
         batch.after_commit(move || {
             cache.note_version(agent_version.as_deref());
             let mut state = published.state();
@@ -92,6 +109,7 @@ impl Register {
             state.agent_key = Some(agent_key);
             state.server_key = Some(server_key);
             state.agent_version = agent_version;
+            state.remote_address = remote_address;
             state.last_timestamp = state.last_timestamp.max(agent_timestamp);
             drop(state);
             cache.insert(&hostname, published);
@@ -106,6 +124,7 @@ pub(crate) struct PreRegister {
     pub(crate) cache: Arc<Cache>,
     pub(crate) hostname: String,
     pub(crate) notes: String,
+    pub(crate) created_by: Option<i64>,
     pub(crate) now: Timestamp,
 }
 
@@ -122,7 +141,7 @@ impl Write for PreRegister {
         if known.is_some() {
             return Ok(None);
         }
-        let id = insert(batch, &self.hostname, &self.notes, self.now).await?;
+        let id = insert(batch, &self.hostname, &self.notes, self.created_by, self.now).await?;
         let (cache, hostname) = (self.cache.clone(), self.hostname.clone());
         batch.after_commit(move || {
             cache.insert(&hostname, Arc::new(Computer::new(id, ComputerState::default())));
@@ -138,6 +157,7 @@ pub(crate) struct Identify {
     pub(crate) computer: Arc<Computer>,
     pub(crate) uid: Option<String>,
     pub(crate) agent_version: Option<String>,
+    pub(crate) remote_address: Option<IpAddr>,
 }
 
 impl Write for Identify {
@@ -150,13 +170,17 @@ impl Write for Identify {
         if uid_is_taken(batch, self.uid.as_deref(), Some(id)).await? {
             return Ok(false);
         }
-        sqlx::query("UPDATE computers SET uid = ?, uid_key = ?, agent_version = ? WHERE id = ?")
-            .bind(&self.uid)
-            .bind(self.uid.as_deref().map(key_of))
-            .bind(&self.agent_version)
-            .bind(id)
-            .execute(batch.connection())
-            .await?;
+        sqlx::query(
+            "UPDATE computers SET uid = ?, uid_key = ?, agent_version = ?, remote_address = ? WHERE id = ?",
+        )
+        .bind(&self.uid)
+        .bind(self.uid.as_deref().map(key_of))
+        .bind(&self.agent_version)
+        .bind(self.remote_address.map(|address| address.to_string()))
+        .bind(id)
+        .execute(batch.connection())
+        .await?;
+        let remote_address = self.remote_address;
         let (cache, computer, uid, version) = (
             self.cache.clone(),
             self.computer.clone(),
@@ -168,6 +192,7 @@ impl Write for Identify {
             let mut state = computer.state();
             state.uid = uid;
             state.agent_version = version;
+            state.remote_address = remote_address;
         });
         Ok(true)
     }
@@ -196,15 +221,58 @@ impl Write for SetForceUpdate {
     }
 }
 
-async fn insert(batch: &mut Batch, hostname: &str, notes: &str, now: Timestamp) -> Result<i64, sqlx::Error> {
+/// Removes a computer with everything of it.
+#[derive(Debug)]
+pub(crate) struct RemoveComputer {
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) id: i64,
+    /// Whether jobs that have not ended do not keep it.
+    pub(crate) force: bool,
+}
+
+impl Write for RemoveComputer {
+    type Output = Removal;
+    const OPERATION: &'static str = "remove a computer";
+
+    async fn apply(&self, batch: &mut Batch) -> Result<Removal, sqlx::Error> {
+        let jobs: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM jobs WHERE computer_id = ? AND state IN (0, 1, 2)")
+                .bind(self.id)
+                .fetch_one(batch.connection())
+                .await?;
+        if jobs > 0 && !self.force {
+            return Ok(Removal::InUse);
+        }
+        let removed = sqlx::query("DELETE FROM computers WHERE id = ?")
+            .bind(self.id)
+            .execute(batch.connection())
+            .await?
+            .rows_affected();
+        if removed == 0 {
+            return Ok(Removal::NotFound);
+        }
+        let (cache, id) = (self.cache.clone(), self.id);
+        batch.after_commit(move || cache.remove(id));
+        Ok(Removal::Done)
+    }
+}
+
+async fn insert(
+    batch: &mut Batch,
+    hostname: &str,
+    notes: &str,
+    created_by: Option<i64>,
+    now: Timestamp,
+) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar(
-        "INSERT INTO computers (hostname, hostname_key, notes, force_update, created_at) VALUES (?, ?, ?, 0, ?) \
-         RETURNING id",
+        "INSERT INTO computers (hostname, hostname_key, notes, force_update, created_at, created_by) \
+         VALUES (?, ?, ?, 0, ?, ?) RETURNING id",
     )
     .bind(hostname)
     .bind(key_of(hostname))
     .bind(notes)
     .bind(micros(now))
+    .bind(created_by)
     .fetch_one(batch.connection())
     .await
 }

@@ -141,6 +141,7 @@ pub(crate) struct StoreInventory {
     pub(crate) now: Timestamp,
     pub(crate) os: Option<String>,
     pub(crate) os_version: Option<String>,
+    pub(crate) architecture: Option<String>,
     /// Fields that differ every time, as a JSON object.
     pub(crate) volatile: String,
     /// Sections, software and logins that differ from the cached ones.
@@ -222,15 +223,16 @@ impl StoreInventory {
             )
         };
         sqlx::query(
-            "INSERT INTO inventories (computer_id, updated_at, os, os_version, last_login, volatile) \
-             VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (computer_id) DO UPDATE SET updated_at = excluded.updated_at, \
-             os = excluded.os, os_version = excluded.os_version, last_login = excluded.last_login, \
+            "INSERT INTO inventories (computer_id, updated_at, os, os_version, architecture, last_login, volatile) \
+             VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (computer_id) DO UPDATE SET updated_at = excluded.updated_at, \
+             os = excluded.os, os_version = excluded.os_version, architecture = excluded.architecture, last_login = excluded.last_login, \
              volatile = excluded.volatile",
         )
         .bind(self.computer.id)
         .bind(micros(self.now))
         .bind(&self.os)
         .bind(&self.os_version)
+        .bind(&self.architecture)
         .bind(&last_login)
         .bind(&self.volatile)
         .execute(batch.connection())

@@ -1,5 +1,6 @@
 //! Rotated passwords and the rules that have them rotated.
 
+use super::deployments::exists;
 use super::{Batch, Computer, Store, StoreError, Write, micros};
 use oco_protocol::{Key, Timestamp};
 use serde::Serialize;
@@ -21,6 +22,8 @@ pub(crate) struct PasswordChange {
 pub(crate) struct StorePasswords {
     pub(crate) computer: Arc<Computer>,
     pub(crate) changes: Vec<PasswordChange>,
+    /// The rules that hold for the computer.
+    pub(crate) rules: Vec<StoredPasswordRule>,
     pub(crate) now: Timestamp,
 }
 
@@ -41,17 +44,13 @@ impl Write for StorePasswords {
     async fn apply(&self, batch: &mut Batch) -> Result<PasswordOutcome, sqlx::Error> {
         let mut outcome = PasswordOutcome::Ignored;
         for change in &self.changes {
-            let rules: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM password_rules WHERE username = ?")
-                .bind(&change.username)
-                .fetch_one(batch.connection())
-                .await?;
-            if rules == 0 {
+            let Some(rule) = self.rules.iter().find(|rule| rule.username == change.username) else {
                 continue;
-            }
+            };
             outcome = if change.revoke {
                 self.revoke(batch, change).await?
             } else {
-                PasswordOutcome::Stored(self.store(batch, change).await?)
+                PasswordOutcome::Stored(self.store(batch, change, rule.history).await?)
             };
         }
         Ok(outcome)
@@ -59,8 +58,13 @@ impl Write for StorePasswords {
 }
 
 impl StorePasswords {
-    async fn store(&self, batch: &mut Batch, change: &PasswordChange) -> Result<i64, sqlx::Error> {
-        sqlx::query_scalar(
+    async fn store(
+        &self,
+        batch: &mut Batch,
+        change: &PasswordChange,
+        history: Option<i64>,
+    ) -> Result<i64, sqlx::Error> {
+        let id = sqlx::query_scalar(
             "INSERT INTO passwords (computer_id, username, password, created_at) VALUES (?, ?, ?, ?) RETURNING id",
         )
         .bind(self.computer.id)
@@ -68,7 +72,37 @@ impl StorePasswords {
         .bind(change.password.expose())
         .bind(micros(self.now))
         .fetch_one(batch.connection())
-        .await
+        .await?;
+        if let Some(history) = history {
+            self.forget_oldest(batch, change, history).await?;
+        }
+        Ok(id)
+    }
+
+    /// Forgets the passwords of an account but the latest one and `history` before it.
+    async fn forget_oldest(
+        &self,
+        batch: &mut Batch,
+        change: &PasswordChange,
+        history: i64,
+    ) -> Result<(), sqlx::Error> {
+        let ids: Vec<i64> = sqlx::query_scalar(
+            "SELECT id FROM passwords WHERE computer_id = ? AND username = ? ORDER BY created_at DESC, id DESC",
+        )
+        .bind(self.computer.id)
+        .bind(&change.username)
+        .fetch_all(batch.connection())
+        .await?;
+        for id in ids
+            .iter()
+            .skip(usize::try_from(history).unwrap_or(0).saturating_add(1))
+        {
+            sqlx::query("DELETE FROM passwords WHERE id = ?")
+                .bind(id)
+                .execute(batch.connection())
+                .await?;
+        }
+        Ok(())
     }
 
     async fn revoke(
@@ -97,29 +131,47 @@ impl StorePasswords {
 /// Adds a rule that has a local account's password rotated on every computer.
 #[derive(Debug)]
 pub(crate) struct AddPasswordRule {
+    pub(crate) computer_group: Option<i64>,
     pub(crate) username: String,
     pub(crate) alphabet: String,
     pub(crate) length: i64,
     /// Seconds.
     pub(crate) valid_for: i64,
+    /// Passwords that are kept beside the current one; none: all.
+    pub(crate) history: Option<i64>,
 }
 
 impl Write for AddPasswordRule {
-    /// None: there is one for that account.
+    /// None: there is one for that account and group, or no such group.
     type Output = Option<i64>;
     const OPERATION: &'static str = "add a password rule";
 
     async fn apply(&self, batch: &mut Batch) -> Result<Option<i64>, sqlx::Error> {
+        let others: Vec<Option<i64>> =
+            sqlx::query_scalar("SELECT computer_group_id FROM password_rules WHERE username = ?")
+                .bind(&self.username)
+                .fetch_all(batch.connection())
+                .await?;
+        let no_group = match self.computer_group {
+            Some(group) => !exists(batch, "SELECT 1 FROM computer_groups WHERE id = ?", group).await?,
+            None => false,
+        };
+        if others.contains(&self.computer_group) || no_group {
+            return Ok(None);
+        }
         sqlx::query_scalar(
-            "INSERT INTO password_rules (username, alphabet, length, valid_for) VALUES (?, ?, ?, ?) \
-             ON CONFLICT (username) DO NOTHING RETURNING id",
+            "INSERT INTO password_rules (computer_group_id, username, alphabet, length, valid_for, history) \
+             VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
         )
+        .bind(self.computer_group)
         .bind(&self.username)
         .bind(&self.alphabet)
         .bind(self.length)
         .bind(self.valid_for)
-        .fetch_optional(batch.connection())
+        .bind(self.history)
+        .fetch_one(batch.connection())
         .await
+        .map(Some)
     }
 }
 
@@ -127,10 +179,12 @@ impl Write for AddPasswordRule {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
 pub(crate) struct StoredPasswordRule {
     pub(crate) id: i64,
+    pub(crate) computer_group_id: Option<i64>,
     pub(crate) username: String,
     pub(crate) alphabet: String,
     pub(crate) length: i64,
     pub(crate) valid_for: i64,
+    pub(crate) history: Option<i64>,
 }
 
 /// A password as stored.
@@ -144,7 +198,7 @@ pub(crate) struct StoredPassword {
 impl Store {
     /// All rules, by id.
     pub(crate) async fn password_rules(&self) -> Result<Vec<StoredPasswordRule>, StoreError> {
-        sqlx::query_as("SELECT id, username, alphabet, length, valid_for FROM password_rules ORDER BY id")
+        sqlx::query_as("SELECT id, computer_group_id, username, alphabet, length, valid_for, history FROM password_rules ORDER BY id")
             .fetch_all(&self.readers)
             .await
             .map_err(StoreError::during("read the password rules"))
@@ -153,8 +207,8 @@ impl Store {
     /// The latest password of each account that has a rule.
     pub(crate) async fn latest_passwords(&self, computer: i64) -> Result<Vec<StoredPassword>, StoreError> {
         sqlx::query_as(
-            "SELECT p.username, p.password, p.created_at FROM password_rules r JOIN passwords p ON p.id = \
-             (SELECT id FROM passwords WHERE computer_id = ? AND username = r.username \
+            "SELECT p.username, p.password, p.created_at FROM (SELECT DISTINCT username FROM password_rules) r \
+             JOIN passwords p ON p.id = (SELECT id FROM passwords WHERE computer_id = ? AND username = r.username \
              ORDER BY created_at DESC, id DESC LIMIT 1)",
         )
         .bind(computer)

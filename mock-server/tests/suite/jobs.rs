@@ -17,7 +17,7 @@ async fn a_page_of_jobs_ends_where_output_is_very_long_and_long_output_keeps_its
     let server = TestServer::start().await;
     let mut agent = TestAgent::registered(&server, "pc").await;
     let package = server.package("p", "0").await;
-    deploy(&server, &[package; 20], json!({})).await;
+    server.deploy(&[package; 20], json!({})).await;
     let message = format!("{}the end", "x".repeat(1 << 20));
     for job in agent.hello(&server).await["software-jobs"].as_array().unwrap() {
         let data = json!({"job-id": job["id"], "state": 3, "return-code": 0, "message": message});
@@ -38,16 +38,6 @@ async fn a_page_of_jobs_ends_where_output_is_very_long_and_long_output_keeps_its
     );
 }
 
-async fn deploy(server: &TestServer, packages: &[i64], change: Value) -> i64 {
-    let mut deployment = json!({"name": "d", "packages": packages, "computers": "all"});
-    for (key, value) in change.as_object().unwrap() {
-        deployment[key] = value.clone();
-    }
-    server.create("/deployments", deployment).await["id"]
-        .as_i64()
-        .unwrap()
-}
-
 #[tokio::test]
 async fn a_job_goes_from_pending_to_succeeded_and_is_sent_again_until_then() {
     let server = TestServer::start().await;
@@ -55,7 +45,7 @@ async fn a_job_goes_from_pending_to_succeeded_and_is_sent_again_until_then() {
     let content = "ZWNobyBoZWxsbwo=";
     let package = json!({"name": "p", "version": "1", "procedure": "sh run.sh", "files": [{"name": "run.sh", "content": content}]});
     let package = server.create("/packages", package).await["id"].as_i64().unwrap();
-    let container = deploy(&server, &[package], json!({})).await;
+    let container = server.deploy(&[package], json!({})).await;
     let jobs = agent.hello(&server).await["software-jobs"].clone();
     assert_eq!(
         jobs,
@@ -107,12 +97,9 @@ async fn success_codes_decide_and_an_agent_error_always_fails() {
         server.package("strict", "0,3010").await,
         server.package("any", "").await,
     ];
-    let container = deploy(
-        &server,
-        &[packages[0], packages[0], packages[1], packages[1]],
-        json!({}),
-    )
-    .await;
+    let container = server
+        .deploy(&[packages[0], packages[0], packages[1], packages[1]], json!({}))
+        .await;
     assert!(agent.report(&server, &json!(1), 3, Some(3010)).await);
     assert!(!agent.report(&server, &json!(2), 3, Some(1)).await);
     assert!(agent.report(&server, &json!(3), 3, Some(77)).await);
@@ -130,8 +117,8 @@ async fn a_failure_in_sequence_mode_1_fails_the_rest_of_its_container() {
     let mut agent = TestAgent::registered(&server, "pc").await;
     TestAgent::registered(&server, "untouched").await;
     let package = server.package("p", "0").await;
-    let aborting = deploy(&server, &[package; 3], json!({"sequence_mode": 1})).await;
-    let other = deploy(&server, &[package; 2], json!({})).await;
+    let aborting = server.deploy(&[package; 3], json!({"sequence_mode": 1})).await;
+    let other = server.deploy(&[package; 2], json!({})).await;
     let jobs = agent.hello(&server).await["software-jobs"].clone();
     assert!(agent.report(&server, &jobs[0]["id"], 3, Some(0)).await);
     assert!(!agent.report(&server, &jobs[1]["id"], 3, Some(1)).await);
@@ -180,16 +167,15 @@ async fn jobs_are_ordered_by_priority_start_and_sequence_within_their_window() {
     let mut agent = TestAgent::registered(&server, "pc").await;
     let start = crate::support::START;
     let package = server.package("p", "0").await;
-    deploy(&server, &[package], json!({"start": start - 5})).await;
-    deploy(&server, &[package, package], json!({"start": start - 9})).await;
-    deploy(&server, &[package], json!({"priority": 3})).await;
-    deploy(&server, &[package], json!({"start": start + 10})).await;
-    deploy(
-        &server,
-        &[package],
-        json!({"start": start - 9, "end": start + 10}),
-    )
-    .await;
+    server.deploy(&[package], json!({"start": start - 5})).await;
+    server
+        .deploy(&[package, package], json!({"start": start - 9}))
+        .await;
+    server.deploy(&[package], json!({"priority": 3})).await;
+    server.deploy(&[package], json!({"start": start + 10})).await;
+    server
+        .deploy(&[package], json!({"start": start - 9, "end": start + 10}))
+        .await;
     assert_eq!(ids(&agent.hello(&server).await), [4, 2, 3, 6, 1]);
     server.clock.forward(10);
     assert_eq!(ids(&agent.hello(&server).await), [4, 2, 3, 1, 5]);
@@ -205,7 +191,7 @@ async fn post_actions_come_with_their_delay() {
             json!({"name": format!("p{action}"), "version": "1", "procedure": "x", "post_action": action});
         packages.push(server.create("/packages", package).await["id"].as_i64().unwrap());
     }
-    deploy(&server, &packages, json!({"restart_timeout": 7})).await;
+    server.deploy(&packages, json!({"restart_timeout": 7})).await;
     let jobs = agent.hello(&server).await["software-jobs"].clone();
     for (index, field) in ["restart", "shutdown", "exit"].into_iter().enumerate() {
         assert_eq!(jobs[index][field], 7);
@@ -224,7 +210,7 @@ async fn a_finished_job_can_be_reopened() {
     let server = TestServer::start().await;
     let mut agent = TestAgent::registered(&server, "pc").await;
     let package = server.package("p", "0").await;
-    deploy(&server, &[package], json!({})).await;
+    server.deploy(&[package], json!({})).await;
     assert!(agent.report(&server, &json!(1), 3, Some(0)).await);
     assert!(!agent.report(&server, &json!(1), 2, None).await);
     assert_eq!(ids(&agent.hello(&server).await), [1]);

@@ -7,7 +7,11 @@
 mod support;
 
 mod binary;
+mod client_api;
+mod client_transcripts;
 mod concurrency;
+mod conditions;
+mod groups;
 mod jobs;
 mod keyed;
 mod limits;
@@ -17,3 +21,4 @@ mod registration;
 mod rest;
 mod transcripts;
 mod updates;
+mod upgrades;

@@ -1,5 +1,7 @@
 //! A server under test, an HTTP client that sends exactly what it is told, and an agent made of both.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use oco_mock_server::clock::{Clock, Random, RandomError};
 use oco_mock_server::{Config, Limits, Server, ServerHandle};
 use oco_protocol::{Key, signature};
@@ -80,6 +82,7 @@ impl TestServer {
         let mut config = Config {
             agent_key: Some(Key::new(REGISTRATION_KEY)),
             api_key: Some(Key::new(API_KEY)),
+            admin_password: Some(Key::new("admin")),
             clock: clock.clone(),
             random: Arc::new(ScriptedKeys::default()),
             limits: Limits {
@@ -139,6 +142,58 @@ impl TestServer {
         let (status, answer) = self.rest("POST", path, Some(body)).await;
         assert_eq!(status, 201, "{path}: {answer}");
         answer
+    }
+
+    /// A call of the client API as `user` (`name:password`): its `result.data`, or the code of its error.
+    pub(crate) async fn client(&self, user: &str, method: &str, data: Value) -> Result<Value, i64> {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method,
+            "params": {"api_key": API_KEY, "data": data}});
+        let authorization = format!("Basic {}", STANDARD.encode(user));
+        let headers = [
+            ("authorization", authorization.as_str()),
+            ("content-type", "application/json"),
+        ];
+        let body = body.to_string();
+        let response = send(self.addr, "POST", "/api-client.php", &headers, body.as_bytes()).await;
+        assert_eq!(response.status, 200, "{method}: {}", response.text());
+        let answer = response.json();
+        match answer["error"]["code"].as_i64() {
+            Some(code) => Err(code),
+            None => {
+                assert_eq!(answer["result"]["success"], true, "{method}: {answer}");
+                Ok(answer["result"]["data"].clone())
+            }
+        }
+    }
+
+    /// A REST call that is answered with nothing but success.
+    pub(crate) async fn change(&self, method: &str, path: &str, body: Option<Value>) {
+        let (status, answer) = self.rest(method, path, body).await;
+        assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
+    }
+
+    /// A group of `kind` (`computers` or `packages`) with these members.
+    pub(crate) async fn group(&self, kind: &str, name: &str, parent: Option<i64>, members: &[i64]) -> i64 {
+        let group = json!({"name": name, "parent": parent});
+        let id = self.create(&format!("/groups/{kind}"), group).await["id"]
+            .as_i64()
+            .unwrap();
+        for member in members {
+            self.change("PUT", &format!("/groups/{kind}/{id}/members/{member}"), None)
+                .await;
+        }
+        id
+    }
+
+    /// A deployment to all computers, with changes.
+    pub(crate) async fn deploy(&self, packages: &[i64], change: Value) -> i64 {
+        let mut deployment = json!({"name": "d", "packages": packages, "computers": "all"});
+        for (key, value) in change.as_object().unwrap() {
+            deployment[key] = value.clone();
+        }
+        self.create("/deployments", deployment).await["id"]
+            .as_i64()
+            .unwrap()
     }
 
     /// A package that can be run, without files.
@@ -228,6 +283,13 @@ impl TestAgent {
 
     pub(crate) async fn hello(&mut self, server: &TestServer) -> Value {
         self.ask(server, "hello", hello_data()).await
+    }
+
+    /// The ids of the jobs that a hello is answered with.
+    pub(crate) async fn jobs(&mut self, server: &TestServer) -> Vec<Value> {
+        let hello = self.hello(server).await;
+        let jobs = hello["software-jobs"].as_array().unwrap();
+        jobs.iter().map(|job| job["id"].clone()).collect()
     }
 
     pub(crate) async fn report(

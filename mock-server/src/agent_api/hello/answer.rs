@@ -4,11 +4,14 @@ use super::decide::wants_update;
 use crate::error::Refusal;
 use crate::state::{Rules, ServerState};
 use crate::store::events::EventRule;
-use crate::store::passwords::StoredPassword;
+use crate::store::jobs::ExpireJobs;
+use crate::store::passwords::{StoredPassword, StoredPasswordRule};
 use crate::store::{Computer, ComputerState};
+use oco_protocol::job::Job;
 use oco_protocol::lenient::Item;
 use oco_protocol::rpc::{EventQuery, HelloAnswer, PasswordRule};
 use oco_protocol::{Key, Timestamp};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What everything is newer than.
@@ -20,13 +23,14 @@ pub(super) async fn answer(
     state: &Arc<ServerState>,
     computer: Option<&Arc<Computer>>,
     asked: bool,
+    peer: Option<IpAddr>,
     now: Timestamp,
 ) -> Result<HelloAnswer, Refusal> {
     let interval = state.settings().update_interval;
     let known = computer.map_or_else(ComputerState::default, |computer| computer.state().clone());
     let computer = computer.map(|computer| computer.id);
     let jobs = match computer {
-        Some(computer) if known.active_jobs > 0 => state.store.due_jobs(computer, now).await?,
+        Some(computer) if known.active_jobs > 0 => jobs(state, computer, peer, now).await?,
         _ => Vec::new(),
     };
     let rules = state.rules();
@@ -37,8 +41,23 @@ pub(super) async fn answer(
         logins_since: Some(known.last_login.unwrap_or_else(|| BEGINNING.into())),
         software_jobs: jobs.into_iter().map(Item::Valid).collect(),
         events: event_queries(state, &rules, computer).await?,
-        update_passwords: password_rules(state, &rules, computer, now).await?,
+        update_passwords: password_rules(state, &rules.passwords_for(&known.groups), computer, now).await?,
     })
+}
+
+/// The jobs to run now. Those whose time is over are ended on the way.
+async fn jobs(
+    state: &ServerState,
+    computer: i64,
+    peer: Option<IpAddr>,
+    now: Timestamp,
+) -> Result<Vec<Job>, Refusal> {
+    let due = state.store.due_jobs(computer, peer, now).await?;
+    if due.some_expired {
+        let cache = state.store.cache.clone();
+        state.store.write(ExpireJobs { cache, now }).await?;
+    }
+    Ok(due.jobs)
 }
 
 async fn event_queries(
@@ -66,11 +85,11 @@ async fn event_queries(
 
 async fn password_rules(
     state: &ServerState,
-    rules: &Rules,
+    rules: &[StoredPasswordRule],
     computer: Option<i64>,
     now: Timestamp,
 ) -> Result<Vec<Item<PasswordRule>>, Refusal> {
-    if rules.passwords.is_empty() {
+    if rules.is_empty() {
         return Ok(Vec::new());
     }
     let (known, os) = match computer {
@@ -81,7 +100,7 @@ async fn password_rules(
         None => Default::default(),
     };
     let needs_old = os.is_some_and(|os| os.starts_with("macOS"));
-    let due = rules.passwords.iter().filter_map(|rule| {
+    let due = rules.iter().filter_map(|rule| {
         let last = known.iter().find(|password| password.username == rule.username);
         is_due(last, rule.valid_for, now).then(|| PasswordRule {
             username: rule.username.clone(),

@@ -1,0 +1,163 @@
+//! Who calls: HTTP Basic authentication, and what the user may do and see.
+
+use super::Access;
+use super::fault::Fault;
+use crate::state::ServerState;
+use crate::users::{Role, User};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use std::collections::HashSet;
+
+/// A request without a user.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AuthenticationError {
+    #[error("HTTP Basic Auth: The user name cannot be empty")]
+    NoUser,
+    #[error("HTTP Basic Auth: Login failed")]
+    Failed,
+}
+
+impl IntoResponse for AuthenticationError {
+    fn into_response(self) -> Response {
+        let content_type = [(header::CONTENT_TYPE, "text/html; charset=UTF-8")];
+        (StatusCode::UNAUTHORIZED, content_type, self.to_string()).into_response()
+    }
+}
+
+/// Who calls.
+#[derive(Debug)]
+pub(super) struct Caller {
+    user: User,
+    /// The computers within the user's limits; none: all.
+    visible: Option<HashSet<i64>>,
+    /// The groups within them.
+    groups: Option<HashSet<i64>>,
+}
+
+/// Finds the user whose name and password a request has.
+pub(super) async fn authenticate(
+    state: &ServerState,
+    headers: &HeaderMap,
+) -> Result<Caller, AuthenticationError> {
+    let (name, password) = credentials(headers).ok_or(AuthenticationError::NoUser)?;
+    let rules = state.rules();
+    let key = name.to_lowercase();
+    let user = rules.users.iter().find(|user| user.name.to_lowercase() == key);
+    if !state.verifier.verify(user, &password).await {
+        return Err(AuthenticationError::Failed);
+    }
+    let user = user.ok_or(AuthenticationError::Failed)?.clone();
+    let (visible, groups) = match user.limits.is_empty() {
+        true => (None, None),
+        false => {
+            let within = |group: i64| {
+                user.limits
+                    .iter()
+                    .any(|limit| rules.policies.is_within(group, *limit))
+            };
+            let computers = state.store.cache.all().into_iter().filter(|computer| {
+                let groups = computer.state().groups.clone();
+                groups.into_iter().any(within)
+            });
+            let visible = computers.map(|computer| computer.id).collect();
+            let groups = rules.policies.groups().filter(|group| within(*group)).collect();
+            (Some(visible), Some(groups))
+        }
+    };
+    Ok(Caller {
+        user,
+        visible,
+        groups,
+    })
+}
+
+/// Name and password of `Authorization: Basic ...`.
+fn credentials(headers: &HeaderMap) -> Option<(String, String)> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, encoded) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    let (name, password) = decoded.split_once(':')?;
+    (!name.is_empty()).then(|| (name.to_owned(), password.to_owned()))
+}
+
+impl Caller {
+    pub(super) fn id(&self) -> i64 {
+        self.user.id
+    }
+
+    /// Whether the user may see the keys of computers.
+    pub(super) fn sees_keys(&self) -> bool {
+        self.user.role == Role::Administrator
+    }
+
+    /// Whether there are computers that the user does not see.
+    pub(super) fn is_limited(&self) -> bool {
+        self.visible.is_some()
+    }
+
+    /// Refuses what the user's role does not allow.
+    pub(super) fn check(&self, access: Access) -> Result<(), Fault> {
+        let allowed = match access {
+            Access::Look => true,
+            Access::Operate => self.user.role >= Role::Operator,
+            Access::OperateEverywhere => self.user.role >= Role::Operator && !self.is_limited(),
+        };
+        allowed.then_some(()).ok_or(Fault::Denied)
+    }
+
+    /// Whether the user sees a computer.
+    pub(super) fn sees(&self, computer: i64) -> bool {
+        self.visible
+            .as_ref()
+            .is_none_or(|visible| visible.contains(&computer))
+    }
+
+    /// Whether the user sees a computer group.
+    pub(super) fn sees_group(&self, group: i64) -> bool {
+        self.groups.as_ref().is_none_or(|groups| groups.contains(&group))
+    }
+
+    /// Refuses computers that the user does not see.
+    pub(super) fn check_computers(&self, computers: &[i64]) -> Result<(), Fault> {
+        match computers.iter().all(|computer| self.sees(*computer)) {
+            true => Ok(()),
+            false => Err(Fault::Denied),
+        }
+    }
+
+    /// Refuses a computer group that the user does not see.
+    pub(super) fn check_group(&self, group: i64) -> Result<(), Fault> {
+        self.sees_group(group).then_some(()).ok_or(Fault::Denied)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(value: &str) -> Option<(String, String)> {
+        let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
+        credentials(&headers)
+    }
+
+    #[test]
+    fn credentials_are_a_name_and_a_password_that_may_have_colons() {
+        let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
+        assert_eq!(of(&basic("admin:a:b")), Some(("admin".into(), "a:b".into())));
+        assert_eq!(of(&basic("admin:")), Some(("admin".into(), String::new())));
+        for none in [
+            basic(":x"),
+            basic("admin"),
+            "Bearer x".into(),
+            "Basic %".into(),
+            "Basic".into(),
+        ] {
+            assert_eq!(of(&none), None, "{none}");
+        }
+    }
+}

@@ -4,6 +4,7 @@ mod download;
 mod envelope;
 mod events;
 mod hello;
+pub(crate) mod intake;
 mod passwords;
 mod update;
 mod update_job_state;
@@ -12,12 +13,11 @@ use crate::access_log::{Label, UNKNOWN};
 use crate::error::Refusal;
 use crate::state::ServerState;
 use crate::store::{Computer, Write};
-use axum::body::{Body, HttpBody};
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use envelope::Envelope;
-use futures::StreamExt;
 use oco_protocol::lenient::Success;
 use oco_protocol::rpc::{self, CONTENT_TYPE, Method, Outcome};
 use oco_protocol::signature::{AGENT_SIGNATURE_HEADER, SERVER_SIGNATURE_HEADER};
@@ -25,24 +25,19 @@ use oco_protocol::{Key, signature};
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
-use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit};
+use tokio::sync::OwnedMutexGuard;
 
 /// Most items of a list in one request: logins, events, passwords.
 const MAX_ITEMS: usize = 10_000;
-/// Largest body that is read without a signature, bytes.
-const UNSIGNED_BODY: usize = 64 << 10;
-/// Largest body that does not count towards the memory for bodies, bytes: that of a hello, which so never waits for
-/// inventories.
-const UNCOUNTED_BODY: usize = 16 << 10;
 
 /// Serves one request, whatever its HTTP method: downloads are GET requests with a body.
 pub(crate) async fn handle(
     State(state): State<Arc<ServerState>>,
     headers: HeaderMap,
-    body: Body,
+    body: Bytes,
 ) -> Response {
     let mut label = UNKNOWN;
-    let answer = exchange(&state, &headers, body, &mut label).await;
+    let answer = exchange(&state, &headers, &body, &mut label).await;
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
     response.extensions_mut().insert(label);
     response
@@ -51,14 +46,13 @@ pub(crate) async fn handle(
 async fn exchange(
     state: &Arc<ServerState>,
     headers: &HeaderMap,
-    body: Body,
+    body: &[u8],
     label: &mut Label,
 ) -> Result<Response, Refusal> {
-    if headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes) != Some(CONTENT_TYPE.as_bytes()) {
+    if !intake::is_json(headers) {
         return Err(Refusal::ContentType);
     }
-    let (body, _budget) = read(state, body, headers.contains_key(AGENT_SIGNATURE_HEADER)).await?;
-    let envelope = Envelope::parse(&body)?;
+    let envelope = Envelope::parse(body)?;
     let method = Method::from_name(&envelope.method).ok_or(Refusal::UnknownMethod)?;
     *label = Label(method.as_str());
     let signature = headers
@@ -67,7 +61,7 @@ async fn exchange(
     let request = Request {
         state,
         envelope,
-        body: &body,
+        body,
         signature: signature.as_bytes(),
     };
     match method {
@@ -78,50 +72,6 @@ async fn exchange(
         Method::Events => events::handle(request).await,
         Method::Passwords => passwords::handle(request).await,
     }
-}
-
-/// The whole body, within the limits of size and time, and its share of the memory for bodies. Which refusal comes first
-/// depends on the body, so an unsigned one is read too, but no large one.
-async fn read(
-    state: &ServerState,
-    body: Body,
-    signed: bool,
-) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Refusal> {
-    tokio::time::timeout(state.limits.body_timeout, collect(state, body, signed))
-        .await
-        .unwrap_or(Err(Refusal::BodyTimeout))
-}
-
-async fn collect(
-    state: &ServerState,
-    body: Body,
-    signed: bool,
-) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Refusal> {
-    let limit = state.limits.agent_body;
-    let declared = body.size_hint();
-    let check = |size: u64| match size {
-        size if size > limit as u64 => Err(Refusal::BodyTooLarge(limit)),
-        size if size > UNSIGNED_BODY as u64 && !signed => Err(Refusal::SignatureMissing),
-        _ => Ok(()),
-    };
-    check(declared.lower())?;
-    // Reserved at once: bodies that were each granted a part would wait for each other.
-    let whole = declared
-        .exact()
-        .map_or(limit, |size| size.try_into().unwrap_or(limit));
-    let mut budget = None;
-    let mut bytes = Vec::new();
-    let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| Refusal::BodyUnreadable)?;
-        let size = bytes.len() + chunk.len();
-        check(size as u64)?;
-        if size > UNCOUNTED_BODY && budget.is_none() {
-            budget = state.body_budget(whole).await;
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok((bytes, budget))
 }
 
 /// A request whose envelope is right.
@@ -222,7 +172,7 @@ fn section_digest(parts: &[&[u8]]) -> i64 {
 }
 
 /// Whether `text` is `YYYY-MM-DD HH:MM:SS`, to the letter.
-fn is_date_time(text: &str) -> bool {
+pub(crate) fn is_date_time(text: &str) -> bool {
     const FORMAT: &str = "%Y-%m-%d %H:%M:%S";
     text.len() == 19 && jiff::civil::DateTime::strptime(FORMAT, text).is_ok()
 }

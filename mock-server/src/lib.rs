@@ -3,23 +3,34 @@
 //!
 //! [`Server::start`] serves a listener until a shutdown signal; [`router()`] is the same without a socket. Requests flow
 //! one way: `router -> agent_api | rest -> decision (pure) -> store`. All SQL is in `store`.
+//! Beside that way, and never on it, are [`hooks`]: checks of what agents send, and [`faults`] on purpose.
 
+mod accept;
 mod access_log;
 mod agent_api;
 mod archives;
 pub mod clock;
 pub mod config;
+mod conformance;
+pub mod connection;
 mod error;
+mod exchange;
+pub mod faults;
+pub mod hooks;
+mod instruments;
 mod jobs;
 mod keys;
+mod metrics;
 mod rest;
 mod router;
 mod server;
 mod state;
 mod store;
+mod tls;
 
-pub use config::{Config, FileConfig, FileConfigError, Limits};
+pub use config::{Config, FileConfig, FileConfigError, Limits, Tls};
 pub use router::router;
 pub use server::{Server, ServerHandle};
 pub use state::{ServerState, StartError};
 pub use store::{InvalidDatabaseUrl, OpenError};
+pub use tls::TlsError;

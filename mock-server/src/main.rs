@@ -23,6 +23,21 @@ struct Arguments {
     /// Key that computers register with [default: the one in the database, generated at the first start]
     #[arg(long, value_parser = |text: &str| Ok::<_, std::convert::Infallible>(Key::new(text)))]
     agent_key: Option<Key>,
+    /// Serve HTTPS with a certificate of an own, throw-away authority
+    #[arg(long)]
+    tls: bool,
+    /// Name or address of that certificate, beside localhost, 127.0.0.1 and ::1; may be repeated
+    #[arg(long = "tls-name", value_name = "NAME")]
+    tls_names: Vec<String>,
+    /// Serve HTTPS with this certificate (PEM); needs --tls-key
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Key of that certificate (PEM)
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Refuse requests that are against the protocol
+    #[arg(long)]
+    strict: bool,
     /// Configuration file (TOML); the command line takes precedence
     #[arg(long)]
     config: Option<PathBuf>,
@@ -60,7 +75,12 @@ fn main() -> ExitCode {
             let usage = error.is::<UsageError>()
                 || matches!(
                     error.downcast_ref::<StartError>(),
-                    Some(StartError::Open(OpenError::Url(_)) | StartError::EmptyKey(_))
+                    Some(
+                        StartError::Open(OpenError::Url(_))
+                            | StartError::EmptyKey(_)
+                            | StartError::Fault(_)
+                            | StartError::Tls(_)
+                    )
                 );
             fail(if usage { 2 } else { 1 }, &chain(&error))
         }
@@ -93,10 +113,16 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
         )
         .init();
-    let file = match &arguments.config {
+    let mut file = match &arguments.config {
         Some(path) => FileConfig::read(path).map_err(|error| UsageError(chain(&error.into())))?,
         None => FileConfig::default(),
     };
+    file.tls |= arguments.tls;
+    file.strict |= arguments.strict;
+    file.tls_names.extend(arguments.tls_names);
+    file.tls_cert = arguments.tls_cert.or(file.tls_cert);
+    file.tls_key = arguments.tls_key.or(file.tls_key);
+    file.database = arguments.database.or(file.database);
     let listen = arguments
         .listen
         .or_else(|| file.listen.clone())
@@ -106,8 +132,11 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             "{listen:?} is no address to listen on: expected IP:PORT such as 127.0.0.1:8080"
         ))
     })?;
+    let tls_of = file.clone();
     let mut config = file.into_config();
-    config.database = arguments.database.unwrap_or(config.database);
+    config.tls = tls_of
+        .tls(&config.database)
+        .map_err(|error| UsageError(error.into()))?;
     config.agent_key = arguments.agent_key.or(config.agent_key);
     let database = config.database.clone();
     tokio::runtime::Builder::new_multi_thread()
@@ -119,13 +148,16 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             let server = Server::start(config, listener, stop_signal()?).await?;
             let greeting = format!(
                 "oco-mock-server {} listening on {}\nagent API URL:          {}\nagent registration key: {}\n\
-                 REST base URL:          {}\nREST API key:           {}\ndatabase:               {database}\n",
+                 REST base URL:          {}\nREST API key:           {}\n{}database:               {database}\n",
                 env!("CARGO_PKG_VERSION"),
                 server.addr,
                 server.agent_url(),
                 server.agent_key.expose(),
                 server.rest_url(),
                 server.api_key.expose(),
+                server.ca_certificate.as_ref().map_or_else(String::new, |path| {
+                    format!("CA certificate:         {}\n", path.display())
+                }),
             );
             // Nobody may be reading; the server runs all the same.
             let mut stdout = std::io::stdout();

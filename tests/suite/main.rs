@@ -13,6 +13,9 @@ mod job_journal;
 mod mock_server_process;
 #[cfg(unix)]
 mod policies;
+#[cfg(unix)]
+mod server_faults;
+mod server_tls;
 mod simulator_process;
 mod software_jobs;
 mod support;

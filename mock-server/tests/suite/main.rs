@@ -8,6 +8,8 @@ mod support;
 
 mod binary;
 mod concurrency;
+mod conformance;
+mod faults;
 mod jobs;
 mod limits;
 mod refusals;

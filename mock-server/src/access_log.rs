@@ -5,6 +5,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -18,6 +19,10 @@ pub(crate) const UNKNOWN: Label = Label("unknown");
 const ABORTED: Label = Label("aborted");
 const CLIENT_GONE: u16 = 499;
 const OTHER: Label = Label("other");
+
+/// Address of the client.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// Requests by label and status.
 #[derive(Debug, Default)]
@@ -54,19 +59,23 @@ impl Drop for Aborted<'_> {
 /// Counts and logs one request.
 pub(crate) async fn layer(State(state): State<Arc<ServerState>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let logged = tracing::enabled!(target: "oco_mock_server::access", tracing::Level::INFO)
-        .then(|| (request.method().clone(), request.uri().path().to_owned()));
-    let mut aborted = Aborted(Some(&state.counters));
+    let logged = tracing::enabled!(target: "oco_mock_server::access", tracing::Level::INFO).then(|| {
+        let client = request.extensions().get::<Peer>().map(|peer| peer.0);
+        (client, request.method().clone(), request.uri().path().to_owned())
+    });
+    let mut aborted = Aborted(Some(&state.instruments.counters));
     let response = next.run(request).await;
     aborted.0 = None;
     let label = response.extensions().get::<Label>().copied().unwrap_or(OTHER);
     let status = response.status().as_u16();
-    state.counters.count(label, status);
-    if let Some((method, path)) = logged {
-        let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    state.instruments.counters.count(label, status);
+    let elapsed = started.elapsed();
+    state.instruments.latencies.observe(label.0, elapsed);
+    if let Some((client, method, path)) = logged {
+        let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
         tracing::info!(
             target: "oco_mock_server::access",
-            { http.method = %method, http.path = path, http.status = status, rpc.method = label.0, elapsed_us },
+            { client = client.map(tracing::field::display), http.method = %method, http.path = path, http.status = status, rpc.method = label.0, elapsed_us },
             "request"
         );
     }
@@ -90,6 +99,6 @@ mod tests {
             .body(Body::from_stream(endless))
             .unwrap();
         assert!(router(state.clone()).oneshot(request).now_or_never().is_none());
-        assert_eq!(state.counters.snapshot()["aborted"][&499], 1);
+        assert_eq!(state.instruments.counters.snapshot()["aborted"][&499], 1);
     }
 }

@@ -4,12 +4,13 @@ mod download;
 mod envelope;
 mod events;
 mod hello;
+pub(crate) mod intake;
 mod passwords;
 mod query_download;
 mod update;
 mod update_job_state;
 
-use crate::access_log::{Label, UNKNOWN};
+use crate::access_log::{Label, Peer, UNKNOWN};
 use crate::error::Refusal;
 use crate::generation::{Generation, ServerGeneration};
 use crate::keys;
@@ -17,12 +18,11 @@ use crate::php;
 use crate::state::ServerState;
 use crate::store::{Computer, Write};
 use axum::Extension;
-use axum::body::{Body, HttpBody};
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method as HttpMethod, Uri, header};
 use axum::response::{IntoResponse, Response};
 use envelope::Envelope;
-use futures::StreamExt;
 use oco_protocol::lenient::Success;
 use oco_protocol::rpc::{CONTENT_TYPE, Method};
 use oco_protocol::signature::{AGENT_SIGNATURE_HEADER, SERVER_SIGNATURE_HEADER};
@@ -31,19 +31,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::net::IpAddr;
 use std::sync::Arc;
-use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit};
-
-/// Where a connection comes from; not there without a socket.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) IpAddr);
+use tokio::sync::OwnedMutexGuard;
 
 /// Most items of a list in one request: logins, events, passwords.
 const MAX_ITEMS: usize = 10_000;
-/// Largest body that is read without a signature, bytes.
-const UNSIGNED_BODY: usize = 64 << 10;
-/// Largest body that does not count towards the memory for bodies, bytes: that of a hello, which so never waits for
-/// inventories.
-const UNCOUNTED_BODY: usize = 16 << 10;
 
 const NO_JSON: Refusal = Refusal::Conflict("the answer is no JSON");
 
@@ -54,7 +45,7 @@ pub(crate) async fn handle(
     method: HttpMethod,
     uri: Uri,
     headers: HeaderMap,
-    body: Body,
+    body: Bytes,
 ) -> Response {
     let mut label = UNKNOWN;
     let mut response = match query_download::parameters(&method, &uri) {
@@ -64,37 +55,41 @@ pub(crate) async fn handle(
             answer.unwrap_or_else(Refusal::into_reason_phrase)
         }
         None => {
-            let peer = peer.map(|Extension(Peer(address))| address);
-            let answer = exchange(&state, peer, &headers, body, &mut label).await;
-            answer.unwrap_or_else(|refusal| match state.generation {
-                ServerGeneration::Current => refusal.into_response(),
-                ServerGeneration::September2022 => refusal.into_reason_phrase(),
-            })
+            let peer = peer.map(|Extension(Peer(address))| address.ip().to_canonical());
+            let answer = exchange(&state, peer, &headers, &body, &mut label).await;
+            answer.unwrap_or_else(|refusal| refuse(&state, refusal))
         }
     };
     response.extensions_mut().insert(label);
     response
 }
 
+/// A refusal in the words of the server that this one behaves like.
+pub(crate) fn refuse(state: &ServerState, refusal: Refusal) -> Response {
+    match state.generation {
+        ServerGeneration::Current => refusal.into_response(),
+        ServerGeneration::September2022 => refusal.into_reason_phrase(),
+    }
+}
+
 async fn exchange(
     state: &Arc<ServerState>,
     peer: Option<IpAddr>,
     headers: &HeaderMap,
-    body: Body,
+    body: &[u8],
     label: &mut Label,
 ) -> Result<Response, Refusal> {
-    if headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes) != Some(CONTENT_TYPE.as_bytes()) {
+    if !intake::is_json(headers) {
         return Err(Refusal::ContentType);
     }
-    let (body, _budget) = read(state, body, headers.contains_key(AGENT_SIGNATURE_HEADER)).await?;
-    let envelope = Envelope::parse(&body)?;
+    let envelope = Envelope::parse(body)?;
     let (method, name) = method_named(&envelope.method, state.generation).ok_or(Refusal::UnknownMethod)?;
     *label = Label(name);
     let request = Request {
         state,
         peer,
         envelope,
-        body: &body,
+        body,
         signature: headers.get(AGENT_SIGNATURE_HEADER).map(HeaderValue::as_bytes),
     };
     match method {
@@ -124,53 +119,6 @@ fn method_named(name: &str, server: ServerGeneration) -> Option<(Method, &'stati
             .find(|(known, _)| *known == name)
             .map(|(known, method)| (method, known)),
     }
-}
-
-/// The whole body, within the limits of size and time, and its share of the memory for bodies. Which refusal comes first
-/// depends on the body, so an unsigned one is read too, but no large one.
-async fn read(
-    state: &ServerState,
-    body: Body,
-    signed: bool,
-) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Refusal> {
-    tokio::time::timeout(state.limits.body_timeout, collect(state, body, signed))
-        .await
-        .unwrap_or(Err(Refusal::BodyTimeout))
-}
-
-async fn collect(
-    state: &ServerState,
-    body: Body,
-    signed: bool,
-) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Refusal> {
-    let limit = state.limits.agent_body;
-    let declared = body.size_hint();
-    // Agents of the keyed generation sign nothing, and have inventories all the same.
-    let signed =
-        signed || state.generation == ServerGeneration::September2022 || state.store.cache.has_keyed();
-    let check = |size: u64| match size {
-        size if size > limit as u64 => Err(Refusal::BodyTooLarge(limit)),
-        size if size > UNSIGNED_BODY as u64 && !signed => Err(Refusal::SignatureMissing),
-        _ => Ok(()),
-    };
-    check(declared.lower())?;
-    // Reserved at once: bodies that were each granted a part would wait for each other.
-    let whole = declared
-        .exact()
-        .map_or(limit, |size| size.try_into().unwrap_or(limit));
-    let mut budget = None;
-    let mut bytes = Vec::new();
-    let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| Refusal::BodyUnreadable)?;
-        let size = bytes.len() + chunk.len();
-        check(size as u64)?;
-        if size > UNCOUNTED_BODY && budget.is_none() {
-            budget = state.body_budget(whole).await;
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok((bytes, budget))
 }
 
 /// A request whose envelope is right.
@@ -363,7 +311,7 @@ fn section_digest(parts: &[&[u8]]) -> i64 {
 }
 
 /// Whether `text` is `YYYY-MM-DD HH:MM:SS`, to the letter.
-fn is_date_time(text: &str) -> bool {
+pub(crate) fn is_date_time(text: &str) -> bool {
     const FORMAT: &str = "%Y-%m-%d %H:%M:%S";
     text.len() == 19 && jiff::civil::DateTime::strptime(FORMAT, text).is_ok()
 }

@@ -1,7 +1,9 @@
 //! What the server is told at start, and the configuration file that says it.
 
 use crate::clock::{Clock, Random, SystemClock, SystemRandom};
+use crate::faults::Rule;
 use crate::generation::{self, PhpQuirks, ServerGeneration};
+use crate::hooks::Filter;
 use oco_protocol::Key;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -37,10 +39,39 @@ pub struct Config {
     pub php_quirks: PhpQuirks,
     /// What a client may cost.
     pub limits: Limits,
+    /// Encryption; none: plain HTTP.
+    pub tls: Option<Tls>,
+    /// Whether requests against the protocol are refused; otherwise they are only noted.
+    pub strict: bool,
+    /// Faults from the start on.
+    pub faults: Vec<Rule>,
+    /// Where the draws of faults come from.
+    pub fault_seed: u64,
+    /// Filters of who embeds the server, after its own.
+    pub filters: Vec<Arc<dyn Filter>>,
     /// The server's time.
     pub clock: Arc<dyn Clock>,
     /// The server's randomness.
     pub random: Arc<dyn Random>,
+}
+
+/// Where the server's certificate comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tls {
+    /// An authority of its own signs one for `localhost`, `127.0.0.1`, `::1` and these names.
+    OwnAuthority {
+        /// Where the authority is kept.
+        folder: PathBuf,
+        /// Names and addresses.
+        names: Vec<String>,
+    },
+    /// PEM files.
+    Files {
+        /// The certificate and those of the authorities above it.
+        certificate: PathBuf,
+        /// Its key.
+        key: PathBuf,
+    },
 }
 
 /// What a client may cost.
@@ -92,6 +123,11 @@ impl Default for Config {
             server_generation: ServerGeneration::default(),
             php_quirks: PhpQuirks::default(),
             limits: Limits::default(),
+            tls: None,
+            strict: false,
+            faults: Vec::new(),
+            fault_seed: 0,
+            filters: Vec::new(),
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
         }
@@ -138,6 +174,20 @@ pub struct FileConfig {
     pub max_connections: Option<usize>,
     /// Seconds.
     pub drain_timeout: Option<u64>,
+    /// Whether to serve HTTPS with a certificate of an own authority.
+    pub tls: bool,
+    /// Names and addresses of that certificate, beside those of this machine itself.
+    pub tls_names: Vec<String>,
+    /// PEM file to serve HTTPS with; needs `tls-key`.
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file.
+    pub tls_key: Option<PathBuf>,
+    /// See [`Config::strict`].
+    pub strict: bool,
+    /// See [`Config::fault_seed`].
+    pub fault_seed: u64,
+    /// See [`Config::faults`].
+    pub faults: Vec<Rule>,
 }
 
 /// A configuration file that cannot be used.
@@ -212,7 +262,24 @@ impl FileConfig {
         Ok(config)
     }
 
-    /// These settings over the defaults; `listen` is not among them.
+    /// Where the certificate comes from; an error where only one of its two files is named. `database` is beside the
+    /// authority, where it is a file.
+    pub fn tls(&self, database: &str) -> Result<Option<Tls>, &'static str> {
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => Ok(Some(Tls::Files {
+                certificate: certificate.clone(),
+                key: key.clone(),
+            })),
+            (None, None) if self.tls || !self.tls_names.is_empty() => Ok(Some(Tls::OwnAuthority {
+                folder: authority_folder(database),
+                names: self.tls_names.clone(),
+            })),
+            (None, None) => Ok(None),
+            _ => Err("tls-cert and tls-key go together"),
+        }
+    }
+
+    /// These settings over the defaults; `listen` and the certificate are not among them.
     pub fn into_config(self) -> Config {
         let defaults = Limits::default();
         let seconds = |value: Option<u64>, default| value.map_or(default, Duration::from_secs);
@@ -235,9 +302,21 @@ impl FileConfig {
                 connections: self.max_connections.unwrap_or(defaults.connections),
                 drain_timeout: seconds(self.drain_timeout, defaults.drain_timeout),
             },
+            strict: self.strict,
+            faults: self.faults,
+            fault_seed: self.fault_seed,
             ..Config::default()
         }
     }
+}
+
+/// The folder of the database, or that of the default one where it is no file.
+fn authority_folder(database: &str) -> PathBuf {
+    let file = crate::store::file_of(database).or_else(|| crate::store::file_of(&default_database()));
+    let folder = file.and_then(|file| file.parent().map(Path::to_owned));
+    folder
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or_else(|| PathBuf::from("."))
 }
 
 /// `oco-mock-server/oco.db` in the user's data folder (`$XDG_DATA_HOME`, else `~/.local/share`, `%LOCALAPPDATA%` on

@@ -29,6 +29,21 @@ struct Arguments {
     /// Shapes of answers: 8 (PHP 8.1 and later), 7 (older PHP), or off (clean JSON) [default: 8]
     #[arg(long)]
     php_quirks: Option<PhpQuirks>,
+    /// Serve HTTPS with a certificate of an own, throw-away authority
+    #[arg(long)]
+    tls: bool,
+    /// Name or address of that certificate, beside localhost, 127.0.0.1 and ::1; may be repeated
+    #[arg(long = "tls-name", value_name = "NAME")]
+    tls_names: Vec<String>,
+    /// Serve HTTPS with this certificate (PEM); needs --tls-key
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Key of that certificate (PEM)
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Refuse requests that are against the protocol
+    #[arg(long)]
+    strict: bool,
     /// Configuration file (TOML); the command line takes precedence
     #[arg(long)]
     config: Option<PathBuf>,
@@ -66,7 +81,12 @@ fn main() -> ExitCode {
             let usage = error.is::<UsageError>()
                 || matches!(
                     error.downcast_ref::<StartError>(),
-                    Some(StartError::Open(OpenError::Url(_)) | StartError::EmptyKey(_))
+                    Some(
+                        StartError::Open(OpenError::Url(_))
+                            | StartError::EmptyKey(_)
+                            | StartError::Fault(_)
+                            | StartError::Tls(_)
+                    )
                 );
             fail(if usage { 2 } else { 1 }, &chain(&error))
         }
@@ -99,10 +119,16 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
         )
         .init();
-    let file = match &arguments.config {
+    let mut file = match &arguments.config {
         Some(path) => FileConfig::read(path).map_err(|error| UsageError(chain(&error.into())))?,
         None => FileConfig::default(),
     };
+    file.tls |= arguments.tls;
+    file.strict |= arguments.strict;
+    file.tls_names.extend(arguments.tls_names);
+    file.tls_cert = arguments.tls_cert.or(file.tls_cert);
+    file.tls_key = arguments.tls_key.or(file.tls_key);
+    file.database = arguments.database.or(file.database);
     let listen = arguments
         .listen
         .or_else(|| file.listen.clone())
@@ -112,8 +138,11 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             "{listen:?} is no address to listen on: expected IP:PORT such as 127.0.0.1:8080"
         ))
     })?;
+    let tls_of = file.clone();
     let mut config = file.into_config();
-    config.database = arguments.database.unwrap_or(config.database);
+    config.tls = tls_of
+        .tls(&config.database)
+        .map_err(|error| UsageError(error.into()))?;
     config.agent_key = arguments.agent_key.or(config.agent_key);
     config.server_generation = arguments.server_generation.unwrap_or(config.server_generation);
     config.php_quirks = arguments.php_quirks.unwrap_or(config.php_quirks);
@@ -132,7 +161,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             let greeting = format!(
                 "oco-mock-server {} listening on {}\nagent API URL:          {}\nagent registration key: {}\n\
                  client API URL:         {}\n{admin}\
-                 REST base URL:          {}\nREST API key:           {}\ndatabase:               {database}\n",
+                 REST base URL:          {}\nREST API key:           {}\n{}database:               {database}\n",
                 env!("CARGO_PKG_VERSION"),
                 server.addr,
                 server.agent_url(),
@@ -140,6 +169,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
                 server.client_url(),
                 server.rest_url(),
                 server.api_key.expose(),
+                server.ca_certificate.as_ref().map_or_else(String::new, |path| {
+                    format!("CA certificate:         {}\n", path.display())
+                }),
             );
             // Nobody may be reading; the server runs all the same.
             let mut stdout = std::io::stdout();

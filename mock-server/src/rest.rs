@@ -1,8 +1,10 @@
 //! The REST surface under `/mock/v1`: what a test sets up and looks at. JSON in and out; times are UNIX seconds.
 
 pub(crate) mod computers;
+pub(crate) mod conformance;
 pub(crate) mod deployment_rules;
 pub(crate) mod deployments;
+pub(crate) mod faults;
 pub(crate) mod groups;
 pub(crate) mod jobs;
 pub(crate) mod packages;

@@ -1,7 +1,7 @@
 //! All routes.
 
 use crate::state::ServerState;
-use crate::{access_log, agent_api, client_api, rest};
+use crate::{access_log, agent_api, client_api, exchange, metrics, rest};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -77,20 +77,35 @@ pub fn router(state: Arc<ServerState>) -> Router {
         )
         .route("/settings", get(rest::settings::show).put(rest::settings::change))
         .route("/stats", get(rest::stats::show))
+        .route("/faults", get(rest::faults::list).post(rest::faults::create))
+        .route(
+            "/faults/{id}",
+            get(rest::faults::show).delete(rest::faults::remove),
+        )
+        .route(
+            "/conformance",
+            get(rest::conformance::summary).delete(rest::conformance::reset),
+        )
+        .route("/conformance/findings", get(rest::conformance::findings))
         .fallback(rest::unknown)
         .method_not_allowed_fallback(rest::method_not_allowed)
         .layer(from_fn_with_state(state.clone(), rest::authenticate))
         .layer(from_fn(rest::label))
         .layer(DefaultBodyLimit::max(state.limits.body));
+    // The bodies are within limits of their own.
+    let agent_api = any(agent_api::handle)
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(state.clone(), exchange::layer));
     Router::new()
-        .route(AGENT_API_PATH, any(agent_api::handle))
-        .route(OLD_DOWNLOAD_PATH, any(agent_api::handle))
+        .route(AGENT_API_PATH, agent_api.clone())
+        .route(OLD_DOWNLOAD_PATH, agent_api)
         .route(
             CLIENT_API_PATH,
             post(client_api::handle).layer(DefaultBodyLimit::max(state.limits.body)),
         )
         .nest("/mock/v1", rest)
         .route("/healthz", get(rest::health))
+        .route("/metrics", get(metrics::show))
         .layer(from_fn_with_state(state.clone(), access_log::layer))
         .with_state(state)
 }

@@ -1,31 +1,25 @@
-//! Serves a listener until told to stop.
+//! The server's life: start, restarts on purpose, shutdown.
 
-use crate::agent_api::Peer;
-use crate::config::{Config, Limits};
+use crate::accept::{self, End, Front};
+use crate::config::Config;
+use crate::instruments::Instruments;
 use crate::router::{CLIENT_API_PATH, router};
 use crate::state::{NewAdmin, ServerState, StartError};
-use axum::middleware::AddExtension;
-use axum::{Extension, Router};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use crate::store;
+use crate::tls::{self, Loaded};
 use oco_protocol::Key;
 use oco_protocol::rpc::AGENT_API_PATH;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::{JoinError, JoinHandle, JoinSet};
-use tokio_io_timeout::TimeoutStream;
-use tower::Layer;
+use tokio::net::TcpListener;
+use tokio::task::{JoinError, JoinHandle};
+use tokio_rustls::TlsAcceptor;
 
-/// A connection that fails where its client takes nothing for too long.
-type Stream = TokioIo<Pin<Box<TimeoutStream<TcpStream>>>>;
-
-/// Wait after a failed accept, which mostly means that file descriptors have run out.
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// Wait between two attempts to open the database again.
+const REOPEN: Duration = Duration::from_millis(50);
 
 /// The server; see [`Server::start`].
 #[derive(Debug)]
@@ -42,23 +36,26 @@ pub struct ServerHandle {
     pub api_key: Key,
     /// The user of the client API that this start has made, if it is the first one.
     pub new_admin: Option<NewAdmin>,
+    /// The certificate that clients have to trust, where an authority of its own has signed the server's.
+    pub ca_certificate: Option<PathBuf>,
+    scheme: &'static str,
     task: JoinHandle<()>,
 }
 
 impl ServerHandle {
     /// URL of the agent API.
     pub fn agent_url(&self) -> String {
-        format!("http://{}{AGENT_API_PATH}", self.addr)
+        format!("{}://{}{AGENT_API_PATH}", self.scheme, self.addr)
     }
 
     /// URL of the client API.
     pub fn client_url(&self) -> String {
-        format!("http://{}{CLIENT_API_PATH}", self.addr)
+        format!("{}://{}{CLIENT_API_PATH}", self.scheme, self.addr)
     }
 
     /// Base URL of the REST API.
     pub fn rest_url(&self) -> String {
-        format!("http://{}/mock/v1", self.addr)
+        format!("{}://{}/mock/v1", self.scheme, self.addr)
     }
 
     /// Waits until the server has shut down: what it acknowledged is stored and the database is closed.
@@ -69,7 +66,7 @@ impl ServerHandle {
 
 impl Server {
     /// Opens the database and serves `listener` until `shutdown` completes; then running requests get
-    /// [`Limits::drain_timeout`] to end.
+    /// [`Limits::drain_timeout`](crate::Limits::drain_timeout) to end.
     pub async fn start<F>(
         config: Config,
         listener: TcpListener,
@@ -79,83 +76,84 @@ impl Server {
         F: Future<Output = ()> + Send + 'static,
     {
         let addr = listener.local_addr().map_err(StartError::Listener)?;
-        let state = ServerState::open(config).await?;
+        let loaded = config.tls.as_ref().map(tls::load).transpose()?;
+        let (acceptor, ca_certificate) =
+            loaded.map_or((None, None), |Loaded { acceptor, ca }| (Some(acceptor), ca));
+        let state = ServerState::open(config.clone()).await?;
         let (agent_key, api_key) = (state.agent_key.clone(), state.api_key.clone());
         let new_admin = state.new_admin.clone();
+        let scheme = if acceptor.is_some() { "https" } else { "http" };
         let task = tokio::spawn(async move {
-            serve(listener, router(state.clone()), state.limits, shutdown).await;
-            state.close().await;
+            tokio::pin!(shutdown);
+            run(config, listener, acceptor, state, shutdown).await;
         });
         Ok(ServerHandle {
             addr,
             agent_key,
             api_key,
             new_admin,
+            ca_certificate,
+            scheme,
             task,
         })
     }
 }
 
-async fn serve<F: Future<Output = ()>>(listener: TcpListener, router: Router, limits: Limits, shutdown: F) {
-    let connections = Arc::new(Semaphore::new(limits.connections));
-    let graceful = GracefulShutdown::new();
-    let mut tasks = JoinSet::new();
-    tokio::pin!(shutdown);
+/// Serves until the shutdown, over all restarts.
+async fn run<F: Future<Output = ()>>(
+    config: Config,
+    mut listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    mut state: Arc<ServerState>,
+    mut shutdown: Pin<&mut F>,
+) {
+    let instruments = state.instruments.clone();
+    let mut interruptions = instruments.listen();
     loop {
-        let accept = async {
-            // Never closed, so a permit always comes.
-            let permit = connections.clone().acquire_owned().await.ok();
-            (permit, listener.accept().await)
+        let front = Front {
+            router: router(state.clone()),
+            limits: state.limits,
+            acceptor: acceptor.clone(),
+            instruments: instruments.clone(),
         };
-        let (permit, accepted) = tokio::select! {
-            biased;
-            () = &mut shutdown => break,
-            accepted = accept => accepted,
+        let end = accept::serve(listener, front, &mut interruptions, shutdown.as_mut()).await;
+        let End::Restart(address, time) = end else {
+            return state.close().await;
         };
-        match accepted {
-            Ok((stream, peer)) => {
-                let peer = Peer(peer.ip().to_canonical());
-                let connection = graceful.watch(connection(stream, peer, router.clone(), limits));
-                while tasks.try_join_next().is_some() {}
-                tasks.spawn(async move {
-                    if let Err(error) = connection.await {
-                        tracing::debug!(error = %error, "connection ended");
-                    }
-                    drop(permit);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(error = %error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_RETRY).await;
-            }
+        tracing::info!(down = ?time, "the server restarts on purpose");
+        // A database in memory would be lost.
+        let kept = store::is_memory(&config.database).then(|| state.clone());
+        if kept.is_none() {
+            state.close().await;
         }
+        drop(state);
+        let restarted = async {
+            let listener = accept::away(address, time).await;
+            let state = match &kept {
+                Some(state) => state.clone(),
+                None => reopen(&config, &instruments).await,
+            };
+            (listener, state)
+        };
+        (listener, state) = tokio::select! {
+            () = shutdown.as_mut() => {
+                if let Some(state) = &kept {
+                    state.close().await;
+                }
+                return;
+            }
+            restarted = restarted => restarted,
+        };
     }
-    drop(listener);
-    if tokio::time::timeout(limits.drain_timeout, graceful.shutdown())
-        .await
-        .is_err()
-    {
-        tracing::warn!("some requests did not end in time and were cut off");
-    }
-    tasks.shutdown().await;
 }
 
-fn connection(
-    stream: TcpStream,
-    peer: Peer,
-    router: Router,
-    limits: Limits,
-) -> hyper::server::conn::http1::Connection<Stream, TowerToHyperService<AddExtension<Router, Peer>>> {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(error = %error, "cannot set TCP_NODELAY");
+/// Opens the database again. What was cut off may hold it for a moment, and a full disk for longer.
+async fn reopen(config: &Config, instruments: &Arc<Instruments>) -> Arc<ServerState> {
+    loop {
+        match ServerState::open_with(config.clone(), instruments.clone()).await {
+            Ok(state) => return state,
+            Err(error) => tracing::debug!(error = crate::error::chain(&error), "cannot start again yet"),
+        }
+        tokio::time::sleep(REOPEN).await;
     }
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(limits.write_timeout));
-    hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .serve_connection(
-            TokioIo::new(Box::pin(stream)),
-            TowerToHyperService::new(Extension(peer).layer(router)),
-        )
 }

@@ -1,16 +1,19 @@
 //! What all requests share: the store, the settings, the clock.
 
-use crate::access_log::Counters;
 use crate::archives::Archives;
 use crate::clock::{Clock, Random, RandomError, SystemRandom};
 use crate::config::{Config, Limits};
+use crate::conformance::{Conformance, Keys};
+use crate::faults::{Faults, InvalidRule};
 use crate::generation::{PhpQuirks, ServerGeneration};
+use crate::instruments::Instruments;
 use crate::keys;
 use crate::policies::PolicyBook;
 use crate::store::groups::GroupKind;
 use crate::store::settings::SaveSettings;
 use crate::store::users::{AddUser, UserOutcome};
-use crate::store::{OpenError, Store, StoreError, events::EventRule, passwords::StoredPasswordRule};
+use crate::store::{Cache, OpenError, Store, StoreError, events::EventRule, passwords::StoredPasswordRule};
+use crate::tls::TlsError;
 use crate::users::{self, HashError, Role, User, Verifier};
 use bytes::Bytes;
 use oco_protocol::{Key, Timestamp};
@@ -40,6 +43,12 @@ pub enum StartError {
     /// A key of the configuration is empty.
     #[error("the {0} is empty: leave it out to have one generated")]
     EmptyKey(&'static str),
+    /// A fault of the configuration cannot be.
+    #[error("faults of the configuration: {0}")]
+    Fault(#[from] InvalidRule),
+    /// There is no certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The listener is of no use.
     #[error("cannot tell the address of the listener")]
     Listener(#[source] std::io::Error),
@@ -95,6 +104,29 @@ impl Rules {
     }
 }
 
+/// The keys that must not be in a computer's requests.
+#[derive(Debug)]
+struct KnownKeys {
+    cache: Arc<Cache>,
+    registration: Key,
+}
+
+impl Keys for KnownKeys {
+    fn of(&self, hostname: &str) -> Vec<Key> {
+        let mut keys = vec![self.registration.clone()];
+        if let Some(computer) = self.cache.get(hostname) {
+            let state = computer.state();
+            keys.extend(
+                [&state.agent_key, &state.server_key]
+                    .into_iter()
+                    .flatten()
+                    .cloned(),
+            );
+        }
+        keys
+    }
+}
+
 /// What all requests share.
 #[derive(Debug)]
 pub struct ServerState {
@@ -105,10 +137,10 @@ pub struct ServerState {
     pub(crate) generation: ServerGeneration,
     pub(crate) php: PhpQuirks,
     pub(crate) random: Arc<dyn Random>,
-    pub(crate) counters: Counters,
     pub(crate) verifier: Verifier,
     /// The user that this start has made.
     pub(crate) new_admin: Option<NewAdmin>,
+    pub(crate) instruments: Arc<Instruments>,
     clock: Arc<dyn Clock>,
     settings: RwLock<Settings>,
     /// Held from reading the settings until their change is stored.
@@ -122,6 +154,17 @@ pub struct ServerState {
 impl ServerState {
     /// Opens the database and settles the keys.
     pub async fn open(config: Config) -> Result<Arc<Self>, StartError> {
+        let faults = Faults::new(&config.faults, config.fault_seed)?;
+        let conformance = Conformance::new(config.strict);
+        let instruments = Instruments::new(conformance, faults, config.filters.clone());
+        Self::open_with(config, Arc::new(instruments)).await
+    }
+
+    /// The same with instruments that there are already.
+    pub(crate) async fn open_with(
+        config: Config,
+        instruments: Arc<Instruments>,
+    ) -> Result<Arc<Self>, StartError> {
         let store = Store::open(&config.database).await?;
         let agent_key = key(&store, "agent-key", config.agent_key, &*config.random).await?;
         let api_key = key(&store, "api-key", config.api_key, &*config.random).await?;
@@ -134,6 +177,10 @@ impl ServerState {
         let mut secret = [0; 32];
         // Not the random source of the configuration: a test that scripts that one scripts keys.
         SystemRandom.fill(&mut secret)?;
+        instruments.conformance.set_keys(Arc::new(KnownKeys {
+            cache: store.cache.clone(),
+            registration: agent_key.clone(),
+        }));
         Ok(Arc::new(Self {
             store,
             agent_key,
@@ -142,9 +189,9 @@ impl ServerState {
             generation: config.server_generation,
             php: config.php_quirks,
             random: config.random,
-            counters: Counters::default(),
             verifier: Verifier::new(secret),
             new_admin,
+            instruments,
             clock: config.clock,
             settings: RwLock::new(settings),
             settings_change: Mutex::default(),

@@ -190,8 +190,14 @@ impl Store {
     }
 }
 
+/// The file of a database; none where it is in memory or the URL is wrong.
+pub(crate) fn file_of(url: &str) -> Option<PathBuf> {
+    let options = options(url).ok().filter(|_| !is_memory(url))?;
+    Some(options.get_filename().to_owned())
+}
+
 /// Whether the database is no file: by its path or by its `mode`, not by what a file name happens to contain.
-fn is_memory(url: &str) -> bool {
+pub(crate) fn is_memory(url: &str) -> bool {
     let url = url.strip_prefix("sqlite:").unwrap_or(url);
     let (path, parameters) = url.split_once('?').unwrap_or((url, ""));
     path.trim_start_matches("//") == ":memory:"

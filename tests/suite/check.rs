@@ -1,7 +1,7 @@
 //! `oco-agent check`: what it says of each thing that can be wrong, and that it changes nothing on either side.
 
 use crate::support::mock::MockServer;
-use crate::support::scripted::{ScriptedServer, raw, response};
+use crate::support::scripted::{ScriptedServer, response};
 use crate::support::tls::{Authority, TlsServer, Validity};
 use crate::support::{Agent, REGISTRATION_KEY, wait_for};
 use serde_json::Value;

@@ -22,6 +22,9 @@ mod linux_packages;
 mod mock_server_process;
 #[cfg(unix)]
 mod policies;
+#[cfg(unix)]
+mod server_faults;
+mod server_tls;
 mod simulator_process;
 mod software_jobs;
 mod support;

@@ -13,6 +13,6 @@ pub(crate) async fn show(State(state): State<Arc<ServerState>>) -> Result<Json<V
     Ok(Json(json!({
         "computers": { "by_os": counts.by_os, "by_state": counts.by_state },
         "jobs": counts.jobs,
-        "requests": state.counters.snapshot(),
+        "requests": state.instruments.counters.snapshot(),
     })))
 }

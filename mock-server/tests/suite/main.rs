@@ -11,6 +11,8 @@ mod client_api;
 mod client_transcripts;
 mod concurrency;
 mod conditions;
+mod conformance;
+mod faults;
 mod groups;
 mod jobs;
 mod keyed;

@@ -110,6 +110,17 @@ impl TestServer {
         self.handle.join().await.unwrap();
     }
 
+    /// Waits until it accepts connections.
+    pub(crate) async fn wait_until_up(&self) {
+        tokio::time::timeout(Duration::from_secs(30), async {
+            while TcpStream::connect(self.addr).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap();
+    }
+
     /// One REST call: status and JSON.
     pub(crate) async fn rest(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let body = body.map(|body| body.to_string()).unwrap_or_default();
@@ -238,6 +249,11 @@ impl TestAgent {
     /// Has further timestamps be greater by `count` more.
     pub(crate) fn skip(&mut self, count: u64) {
         self.timestamp += count;
+    }
+
+    /// Has further timestamps be less by `count`.
+    pub(crate) fn back(&mut self, count: u64) {
+        self.timestamp -= count;
     }
 
     /// An agent that has said its first hello.
@@ -379,6 +395,11 @@ pub(crate) async fn send(
 pub(crate) async fn receive(stream: &mut TcpStream) -> Response {
     let mut bytes = Vec::new();
     drop(stream.read_to_end(&mut bytes).await);
+    parse(&bytes)
+}
+
+/// An answer of these bytes.
+pub(crate) fn parse(bytes: &[u8]) -> Response {
     let split = bytes
         .windows(4)
         .position(|window| window == b"\r\n\r\n")

@@ -254,6 +254,8 @@ async fn every_exchange_is_answered_as_the_real_server_did() {
     }
     assert!(compared >= 27, "only {compared} exchanges were compared");
     assert_eq!(server.get("/jobs?state=failed").await["total"], 2);
+    // Deployment rules are not made here, so reports about their jobs are refused.
+    crate::conformance::assert_only(&server, &["job.unknown"]).await;
 }
 
 #[tokio::test]

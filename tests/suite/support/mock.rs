@@ -26,9 +26,18 @@ impl MockServer {
 
     /// Starts a server on a free port.
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts a server on a free port with more arguments.
+    pub(crate) fn start_with(arguments: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
-        let (process, agent_url, rest_url) =
-            launch(&Self::database_in(&folder), "127.0.0.1:0", folder.path());
+        let (process, agent_url, rest_url) = launch(
+            &Self::database_in(&folder),
+            "127.0.0.1:0",
+            folder.path(),
+            arguments,
+        );
         Self {
             agent_url,
             rest_url,
@@ -55,8 +64,12 @@ impl MockServer {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
         let address = self.rest_url.split('/').nth(2).unwrap().to_owned();
-        (self.process, self.agent_url, self.rest_url) =
-            launch(&Self::database_in(&self.folder), &address, self.folder.path());
+        (self.process, self.agent_url, self.rest_url) = launch(
+            &Self::database_in(&self.folder),
+            &address,
+            self.folder.path(),
+            &[],
+        );
     }
 
     /// Asks it to stop; the exit code.
@@ -80,6 +93,44 @@ impl MockServer {
             .collect();
         assert_eq!(files.len(), 2, "{files:?}");
         files
+    }
+
+    /// The certificate of the authority that signed its own, with `--tls`.
+    pub(crate) fn ca_certificate(&self) -> PathBuf {
+        self.folder.path().join("oco-mock-server-ca.pem")
+    }
+
+    /// Has it commit a fault; the id of the rule.
+    pub(crate) fn commit(&self, rule: &Value) -> u64 {
+        self.post("faults", rule)["id"].as_u64().unwrap()
+    }
+
+    /// How often a rule's fault was committed.
+    pub(crate) fn committed(&self, rule: u64) -> u64 {
+        self.get(&format!("faults/{rule}"))["committed"].as_u64().unwrap()
+    }
+
+    /// Removes the rule of a fault.
+    pub(crate) fn behave(&self, rule: u64) {
+        self.call("DELETE", &format!("faults/{rule}"), None);
+    }
+
+    /// Ids of the rules of the protocol that agents have broken.
+    pub(crate) fn findings(&self) -> Vec<String> {
+        let summary = self.get("conformance");
+        let broken = summary["rules"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|rule| rule["count"] != 0);
+        broken
+            .map(|rule| rule["id"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// Waits until it accepts connections.
+    pub(crate) fn wait_until_up(&self) {
+        wait_for("the server", || std::net::TcpStream::connect(self.address()).ok());
     }
 
     /// Address and port it listens on.
@@ -201,7 +252,7 @@ impl Drop for MockServer {
     }
 }
 
-fn launch(database: &Path, listen: &str, folder: &Path) -> (Child, String, String) {
+fn launch(database: &Path, listen: &str, folder: &Path, arguments: &[&str]) -> (Child, String, String) {
     let config = folder.join("server.toml");
     std::fs::write(
         &config,
@@ -220,7 +271,8 @@ fn launch(database: &Path, listen: &str, folder: &Path) -> (Child, String, Strin
             &format!("sqlite:{}", database.display()),
             "--config",
         ])
-        .arg(&config);
+        .arg(&config)
+        .args(arguments);
     await_start(command)
 }
 

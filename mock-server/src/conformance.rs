@@ -1,0 +1,348 @@
+//! Checks every exchange of every agent against the protocol. What is wrong is counted and kept with its exchange, without
+//! secrets; in strict mode it is refused.
+
+mod agents;
+mod findings;
+mod mask;
+mod rules;
+mod shapes;
+mod walk;
+
+pub(crate) use findings::{AgentCount, Finding, RuleCount};
+pub(crate) use rules::{Rule, Severity};
+
+use crate::hooks::{Answer, Exchange, Filter, Flow};
+use agents::Agents;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::{HeaderValue, Method, StatusCode};
+use findings::{Findings, Message};
+use oco_protocol::rpc::CONTENT_TYPE as JSON;
+use oco_protocol::signature::AGENT_SIGNATURE_HEADER;
+use oco_protocol::{Key, Timestamp};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use walk::{Notes, Values};
+
+/// How far ahead a timestamp may be, s.
+const FUTURE: f64 = 86_400.0;
+/// Shortest key that is looked for in bodies: a shorter one occurs by chance.
+const MIN_KEY: usize = 12;
+/// Refusals are short texts.
+const MAX_REFUSAL: usize = 1024;
+
+/// Tells the keys of a computer, which must not be in its requests.
+pub(crate) trait Keys: Send + Sync + std::fmt::Debug {
+    /// The keys of the computer of that name, and the one that computers register with.
+    fn of(&self, hostname: &str) -> Vec<Key>;
+}
+
+/// What is checked, and what was found.
+#[derive(Debug)]
+pub(crate) struct Conformance {
+    strict: bool,
+    keys: OnceLock<Mutex<Arc<dyn Keys>>>,
+    checked: AtomicU64,
+    agents: Mutex<Agents>,
+    findings: Mutex<Findings>,
+}
+
+/// What was found out about a request, for when its answer comes.
+#[derive(Debug, Clone)]
+struct Checked {
+    values: Values,
+    kept: Vec<(Rule, u64)>,
+    noted: Vec<Rule>,
+}
+
+impl Conformance {
+    pub(crate) fn new(strict: bool) -> Self {
+        Self {
+            strict,
+            keys: OnceLock::new(),
+            checked: AtomicU64::new(0),
+            agents: Mutex::default(),
+            findings: Mutex::default(),
+        }
+    }
+
+    /// Where the keys of computers are from now on.
+    pub(crate) fn set_keys(&self, keys: Arc<dyn Keys>) {
+        let slot = self.keys.get_or_init(|| Mutex::new(keys.clone()));
+        *lock(slot) = keys;
+    }
+
+    /// Whether requests are refused.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.strict
+    }
+
+    /// How many exchanges were checked.
+    pub(crate) fn checked(&self) -> u64 {
+        self.checked.load(Ordering::Relaxed)
+    }
+
+    /// All rules with their counts.
+    pub(crate) fn rules(&self) -> Vec<RuleCount> {
+        lock(&self.findings).rules()
+    }
+
+    /// Agents with findings, those with most first.
+    pub(crate) fn agents(&self, limit: usize) -> Vec<AgentCount> {
+        lock(&self.findings).agents(limit)
+    }
+
+    /// Kept findings, latest first.
+    pub(crate) fn list(&self, rule: Option<Rule>, hostname: Option<&str>, limit: usize) -> Vec<Finding> {
+        lock(&self.findings).list(rule, hostname, limit)
+    }
+
+    /// Forgets all findings, and what agents did before.
+    pub(crate) fn reset(&self) {
+        lock(&self.findings).clear();
+        lock(&self.agents).clear();
+        self.checked.store(0, Ordering::Relaxed);
+    }
+
+    fn keys_of(&self, hostname: &str) -> Vec<Key> {
+        self.keys
+            .get()
+            .map_or_else(Vec::new, |keys| lock(keys).of(hostname))
+    }
+
+    /// Counts what is noted, and keeps some of it.
+    fn record(&self, exchange: &Exchange, notes: &Notes, response: Option<&Answer>) -> Vec<(Rule, u64)> {
+        let mut findings = lock(&self.findings);
+        let wanted: Vec<_> = notes
+            .0
+            .iter()
+            .filter(|(rule, _)| findings.count(*rule, &exchange.hostname))
+            .collect();
+        if wanted.is_empty() {
+            return Vec::new();
+        }
+        let keys = self.keys_of(&exchange.hostname);
+        let request = Message {
+            line: format!("{} {}", exchange.http_method, mask::uri(&exchange.uri, &keys)),
+            headers: mask::headers(&exchange.headers, &keys),
+            body: mask::body(&exchange.body, &keys),
+        };
+        let response = response.map(|answer| message(answer, &keys));
+        let keep = |(rule, details): &(Rule, Vec<String>)| {
+            let details = details.iter().cloned();
+            let finding = Finding {
+                id: 0,
+                rule: rule.text().id,
+                severity: rule.text().severity,
+                hostname: exchange.hostname.chars().take(255).collect(),
+                method: exchange.method.chars().take(64).collect(),
+                at: exchange.received_at,
+                details: details.map(|detail| mask::without(detail, &keys)).collect(),
+                request: request.clone(),
+                response: response.clone(),
+            };
+            (*rule, findings.keep(*rule, finding))
+        };
+        wanted.into_iter().map(keep).collect()
+    }
+}
+
+impl Filter for Conformance {
+    fn request(&self, exchange: &mut Exchange) -> Flow {
+        self.checked.fetch_add(1, Ordering::Relaxed);
+        let mut notes = Notes::default();
+        let keyed = is_keyed(exchange);
+        check_http(exchange, keyed, &mut notes);
+        let values = match shapes::of(&exchange.method, keyed) {
+            Some(shape) if !exchange.body.is_empty() => walk::compare(&exchange.body, shape, &mut notes),
+            _ => Values::default(),
+        };
+        if !keyed {
+            check_timestamp(exchange, &values, &mut notes);
+            self.check_secrets(exchange, &mut notes);
+        }
+        if !exchange.hostname.is_empty() {
+            lock(&self.agents).check(&exchange.method, &exchange.hostname, &values, &mut notes);
+        }
+        let mut checked = Checked {
+            values,
+            kept: Vec::new(),
+            noted: Vec::new(),
+        };
+        if !notes.0.is_empty() {
+            checked.kept = self.record(exchange, &notes, None);
+            checked.noted = notes.0.iter().map(|(rule, _)| *rule).collect();
+        }
+        exchange.notes.insert(checked);
+        let worst = notes
+            .0
+            .iter()
+            .find(|(rule, _)| rule.text().severity == Severity::Error);
+        match worst.filter(|_| self.strict) {
+            Some((rule, details)) => Flow::Answer(Box::new(refusal(*rule, details))),
+            None => Flow::Serve,
+        }
+    }
+
+    fn response(&self, exchange: &Exchange, answer: &mut Answer) {
+        let Some(checked) = exchange.notes.get::<Checked>() else {
+            return;
+        };
+        if answer.status == StatusCode::OK {
+            if !exchange.hostname.is_empty() {
+                let mut agents = lock(&self.agents);
+                agents.served(
+                    &exchange.method,
+                    &exchange.hostname,
+                    &checked.values,
+                    &answer.body,
+                );
+            }
+        } else if let Some(rule) = refused(answer).filter(|rule| !is_noted(*rule, &checked.noted)) {
+            let mut notes = Notes::default();
+            notes.add(rule, || "the server refuses it".into());
+            self.record(exchange, &notes, Some(answer));
+        }
+        if !checked.kept.is_empty() {
+            let response = message(answer, &self.keys_of(&exchange.hostname));
+            let mut findings = lock(&self.findings);
+            for (rule, id) in &checked.kept {
+                findings.answered(*rule, *id, &response);
+            }
+        }
+    }
+}
+
+impl Conformance {
+    fn check_secrets(&self, exchange: &Exchange, notes: &mut Notes) {
+        for name in [r#""agent-key""#, r#""server-key""#] {
+            if is_member(&exchange.body, name) {
+                notes.add(Rule::SecretKey, || format!("a member {name}"));
+            }
+        }
+        if exchange
+            .uri
+            .query()
+            .is_some_and(|query| query.contains("agent-key="))
+        {
+            notes.add(Rule::SecretKey, || "a key in the query".into());
+        }
+        for key in self.keys_of(&exchange.hostname) {
+            let key = key.expose().as_bytes();
+            if key.len() >= MIN_KEY && memchr::memmem::find(&exchange.body, key).is_some() {
+                notes.add(Rule::SecretKey, || "the value of a key".into());
+            }
+        }
+    }
+}
+
+/// Whether the body has a member of this quoted name.
+fn is_member(body: &[u8], quoted: &str) -> bool {
+    memchr::memmem::find_iter(body, quoted).any(|at| {
+        let escaped = at > 0 && body[at - 1] == b'\\';
+        let rest = &body[at + quoted.len()..];
+        let next = rest.iter().find(|byte| !byte.is_ascii_whitespace());
+        !escaped && next == Some(&b':')
+    })
+}
+
+/// Whether a request is of the keyed generation: it carries its key instead of a signature.
+fn is_keyed(exchange: &Exchange) -> bool {
+    !exchange.headers.contains_key(AGENT_SIGNATURE_HEADER)
+        && (is_member(&exchange.body, r#""agent-key""#)
+            || exchange
+                .uri
+                .query()
+                .is_some_and(|query| query.contains("agent-key=")))
+}
+
+fn check_http(exchange: &Exchange, keyed: bool, notes: &mut Notes) {
+    let download = exchange.method == "download";
+    // A keyed download has no body, and so no type.
+    if !(keyed && download)
+        && exchange.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes) != Some(JSON.as_bytes())
+    {
+        let value = exchange.headers.get(CONTENT_TYPE);
+        notes.add(Rule::ContentType, || match value {
+            Some(value) => format!("{value:?}"),
+            None => "none".into(),
+        });
+    }
+    let fine = exchange.http_method == Method::POST
+        || (download && [Method::GET, Method::PUT].contains(&exchange.http_method));
+    if !fine && !exchange.method.is_empty() {
+        notes.add(Rule::HttpMethod, || exchange.http_method.to_string());
+    }
+    if let Some(encoding) = exchange.headers.get(CONTENT_ENCODING) {
+        notes.add(Rule::Encoding, || format!("{encoding:?}"));
+    }
+    if let Some(signature) = exchange.headers.get(AGENT_SIGNATURE_HEADER) {
+        let digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if signature.len() != 64 || !signature.as_bytes().iter().all(digit) {
+            notes.add(Rule::SignatureForm, || format!("{} characters", signature.len()));
+        }
+    }
+    if let Some(name) = exchange.head.as_deref().and_then(miscased) {
+        notes.add(Rule::HeaderCase, || name);
+    }
+}
+
+/// The name of an `x-oco` header that is not in lower case.
+fn miscased(head: &[u8]) -> Option<String> {
+    head.split(|byte| *byte == b'\n').skip(1).find_map(|line| {
+        let name = line.split(|byte| *byte == b':').next()?;
+        let ours = name.get(..6)?.eq_ignore_ascii_case(b"x-oco-");
+        (ours && name.iter().any(u8::is_ascii_uppercase)).then(|| String::from_utf8_lossy(name).into_owned())
+    })
+}
+
+fn check_timestamp(exchange: &Exchange, values: &Values, notes: &mut Notes) {
+    if exchange.body.is_empty() || shapes::of(&exchange.method, false).is_none() {
+        return;
+    }
+    let now = Timestamp::as_secs_f64(exchange.received_at);
+    match values.timestamp {
+        None => notes.add(Rule::TimestampMissing, || "params.timestamp".into()),
+        Some(timestamp) if timestamp > now + FUTURE => {
+            notes.add(Rule::TimestampFuture, || format!("{timestamp} at {now}"));
+        }
+        Some(_) => {}
+    }
+}
+
+/// Whether what the server refuses has been found out before.
+fn is_noted(refused: Rule, noted: &[Rule]) -> bool {
+    // The server makes no difference between a timestamp that is old and none.
+    let same = |rule: &Rule| {
+        *rule == refused || (refused, *rule) == (Rule::TimestampNotNewer, Rule::TimestampMissing)
+    };
+    noted.iter().any(same)
+}
+
+fn refused(answer: &Answer) -> Option<Rule> {
+    let text = answer
+        .body
+        .get(..MAX_REFUSAL.min(answer.body.len()))
+        .and_then(|text| std::str::from_utf8(text).ok())?;
+    Rule::of_refusal(answer.status.as_u16(), text)
+}
+
+fn refusal(rule: Rule, details: &[String]) -> Answer {
+    let rule = rule.text();
+    let body = format!("{}: {} ({})", rule.id, rule.text, details.join("; "));
+    let mut answer = Answer::new(StatusCode::BAD_REQUEST, body);
+    let plain = HeaderValue::from_static("text/plain; charset=UTF-8");
+    answer.headers.insert(CONTENT_TYPE, plain);
+    answer
+}
+
+fn message(answer: &Answer, keys: &[Key]) -> Message {
+    Message {
+        line: answer.status.to_string(),
+        headers: mask::headers(&answer.headers, keys),
+        body: mask::body(&answer.body, keys),
+    }
+}
+
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,187 @@
+//! What is remembered of each agent from one exchange to the next: what it was asked for, and where its jobs are.
+
+use super::rules::Rule;
+use super::walk::{Notes, Values};
+use serde::Deserialize;
+use std::collections::{HashMap, VecDeque};
+
+/// Agents that are remembered; more are checked without a memory.
+const MAX_AGENTS: usize = 200_000;
+/// Jobs of one agent that are remembered, the latest.
+const MAX_JOBS: usize = 64;
+/// States of jobs in reports.
+const FINISHED: i64 = 3;
+const AGENT_ERROR: i64 = -1;
+const AGENT_ERROR_CODE: i64 = -9999;
+
+/// All agents by lower-case host name.
+#[derive(Debug, Default)]
+pub(super) struct Agents(HashMap<String, Agent>);
+
+/// One agent. Nothing is held against it that happened before it was first seen, such as before a restart of the server.
+#[derive(Debug, Default)]
+struct Agent {
+    timestamp: Option<f64>,
+    /// What the answer to its last hello asked for.
+    asked: Option<Asked>,
+    /// Jobs that ended, with their outcomes.
+    ended: VecDeque<(String, i64, Option<i64>)>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    update: bool,
+    packages: Vec<String>,
+}
+
+/// What rules need of the answer to a hello.
+#[derive(Deserialize)]
+struct HelloAnswer {
+    result: HelloResult,
+}
+
+#[derive(Deserialize)]
+struct HelloResult {
+    params: HelloParams,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct HelloParams {
+    #[serde(default, deserialize_with = "oco_protocol::lenient::flag")]
+    update: bool,
+    #[serde(default)]
+    software_jobs: Vec<OrderedJob>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct OrderedJob {
+    #[serde(default)]
+    package_id: Option<oco_protocol::lenient::Id>,
+    #[serde(default, deserialize_with = "oco_protocol::lenient::flag")]
+    download: bool,
+}
+
+impl Agents {
+    fn get(&mut self, hostname: &str) -> Option<&mut Agent> {
+        // Host names are mostly lower-case, and an entry mostly there.
+        if !self.0.contains_key(hostname) {
+            let key = hostname.to_lowercase();
+            if !self.0.contains_key(&key) {
+                if self.0.len() >= MAX_AGENTS {
+                    return None;
+                }
+                self.0.insert(key, Agent::default());
+                return self.0.get_mut(&hostname.to_lowercase());
+            }
+            return self.0.get_mut(&key);
+        }
+        self.0.get_mut(hostname)
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Checks a request against what came before it.
+    pub(super) fn check(&mut self, method: &str, hostname: &str, values: &Values, notes: &mut Notes) {
+        let Some(agent) = self.get(hostname) else { return };
+        // Of a hello the server itself says whether its timestamp is newer.
+        if let (Some(last), Some(now), true) = (agent.timestamp, values.timestamp, method != "hello")
+            && now <= last
+        {
+            notes.add(Rule::TimestampNotNewer, || format!("{now} after {last}"));
+        }
+        match (method, &agent.asked) {
+            ("update", Some(asked)) if !asked.update => {
+                notes.add(Rule::UpdateNotAsked, || {
+                    "the last hello's answer has no update".into()
+                });
+            }
+            ("download", Some(asked)) => {
+                if let Some(package) = values
+                    .package
+                    .as_ref()
+                    .filter(|package| !asked.packages.contains(package))
+                {
+                    notes.add(Rule::DownloadNotOrdered, || format!("package {package}"));
+                }
+            }
+            ("update_job_state" | "update_deploy_status", _) => agent.check_job(values, notes),
+            _ => {}
+        }
+    }
+
+    /// Remembers what an exchange that succeeded means for later ones.
+    pub(super) fn served(&mut self, method: &str, hostname: &str, values: &Values, answer: &[u8]) {
+        let Some(agent) = self.get(hostname) else { return };
+        if values.timestamp > agent.timestamp {
+            agent.timestamp = values.timestamp;
+        }
+        match method {
+            "hello" => {
+                if let Ok(answer) = serde_json::from_slice::<HelloAnswer>(answer) {
+                    let params = answer.result.params;
+                    let wanted = params.software_jobs.into_iter().filter(|job| job.download);
+                    agent.asked = Some(Asked {
+                        update: params.update,
+                        packages: wanted
+                            .filter_map(|job| Some(job.package_id?.to_string()))
+                            .collect(),
+                    });
+                }
+            }
+            "update_job_state" | "update_deploy_status" => agent.end_job(values),
+            _ => {}
+        }
+    }
+}
+
+impl Agent {
+    fn check_job(&self, values: &Values, notes: &mut Notes) {
+        let (Some(job), Some(state)) = (&values.job_id, values.job_state) else {
+            return;
+        };
+        let code = values.return_code;
+        match (state, code) {
+            (FINISHED, None) => notes.add(Rule::JobOutcome, || "state 3 without a return code".into()),
+            (AGENT_ERROR, code) if code != Some(AGENT_ERROR_CODE) => {
+                notes.add(Rule::JobOutcome, || {
+                    format!("state -1 with the return code {code:?}")
+                });
+            }
+            // Keyed servers take no null.
+            (1 | 2, Some(code)) if code != 0 => {
+                notes.add(Rule::JobOutcome, || {
+                    format!("state {state} with the return code {code}")
+                });
+            }
+            _ => {}
+        }
+        let Some((_, ended, outcome)) = self.ended.iter().find(|(id, ..)| id == job) else {
+            return;
+        };
+        if matches!(state, 1 | 2) {
+            notes.add(Rule::JobReopened, || {
+                format!("job {job}: state {state} after state {ended}")
+            });
+        } else if (*ended, *outcome) != (state, code) {
+            notes.add(Rule::JobEndedTwice, || {
+                format!("job {job}: state {state} and code {code:?} after state {ended} and code {outcome:?}")
+            });
+        }
+    }
+
+    fn end_job(&mut self, values: &Values) {
+        if let (Some(job), Some(state @ (FINISHED | AGENT_ERROR))) = (&values.job_id, values.job_state)
+            && !self.ended.iter().any(|(id, ..)| id == job)
+        {
+            if self.ended.len() == MAX_JOBS {
+                self.ended.pop_front();
+            }
+            self.ended.push_back((job.clone(), state, values.return_code));
+        }
+    }
+}

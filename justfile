@@ -28,3 +28,7 @@ bench *ARGS:
 deny:
     ci/setup cargo-deny
     cargo deny check bans licenses sources
+
+# Every fuzz target for some seconds
+fuzz SECONDS="60" *TARGETS:
+    ci/fuzz {{SECONDS}} {{TARGETS}}

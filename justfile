@@ -32,3 +32,7 @@ footprint *ARGS:
 deny:
     ci/setup cargo-deny
     cargo deny check bans licenses sources
+
+# Every fuzz target for some seconds
+fuzz SECONDS="60" *TARGETS:
+    ci/fuzz {{SECONDS}} {{TARGETS}}

@@ -24,7 +24,7 @@ mod networks;
 mod packages;
 mod parts;
 mod pnp_vendors;
-mod texts;
+pub(crate) mod texts;
 mod windows;
 
 /// What the collectors need to know from the configuration and from the server.

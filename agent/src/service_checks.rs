@@ -1,6 +1,7 @@
 //! Service checks: executables in a folder, each line of whose output is a CheckMK local check.
 
 use crate::host::{Command, Host, HostError};
+use crate::inventory::texts;
 use oco_protocol::inventory::Service;
 use std::io;
 use std::path::Path;
@@ -92,12 +93,18 @@ fn parse_line(line: &str) -> Option<Service> {
     if name.trim().is_empty() {
         return None;
     }
+    let plain = |text: &str| {
+        let mut text = text.to_owned();
+        texts::plain(&mut text);
+        text
+    };
+    let metrics = plain(metrics);
     Some(Service {
         status: status.to_owned(),
-        name: name.to_owned(),
-        merics: Some(metrics.to_owned()),
-        metrics: Some(metrics.to_owned()),
-        details: details.to_owned(),
+        name: plain(name),
+        merics: Some(metrics.clone()),
+        metrics: Some(metrics),
+        details: plain(details),
     })
 }
 
@@ -219,6 +226,14 @@ mod tests {
     }
 
     #[test]
+    fn control_characters_do_not_reach_the_server() {
+        // Found by fuzzing.
+        let services = parse("1 \"Di\u{1b}sk\" a=1 81%\0 used\u{b}here\n");
+        assert_eq!(services[0].name, "Di\u{fffd}sk");
+        assert_eq!(services[0].details, "81%\u{fffd} used here");
+    }
+
+    #[test]
     fn lines_that_are_no_checks_are_left_out() {
         let output =
             "warning: something\n4 Name - x\n0\n0 Name\n0 \"open - x\n0 \"\" - x\n0 \"a\"b - x\n\n0 good - x";
@@ -233,7 +248,7 @@ mod tests {
 
         #[test]
         fn what_is_written_is_read_back(
-            status in "[0123P]", name in "[^\"\\s][^\"\r\n]{0,20}", metrics in "[!-~]{1,30}", details in "([!-~][ -~]{0,40})?"
+            status in "[0123P]", name in "[^\"\\s\\p{Cc}][^\"\\p{Cc}]{0,20}", metrics in "[!-~]{1,30}", details in "([!-~][ -~]{0,40})?"
         ) {
             let line = format!("{status} \"{name}\" {metrics} {details}");
             prop_assert_eq!(shown(&line), [expected(&status, &name, &metrics, details.trim_end())]);

@@ -1,4 +1,4 @@
-//! The texts of an inventory as a server can keep them. What machines say is what firmware, devices and other programs have
+//! The texts of an inventory (and of service checks) as a server can keep them. What machines say is what firmware, devices and other programs have
 //! written there, so it may hold anything.
 
 use oco_protocol::inventory::{
@@ -8,7 +8,7 @@ use oco_protocol::inventory::{
 /// Longest text, characters; no real one comes near. A single one that a server's database refuses would cost the report.
 const MOST: usize = 4096;
 
-/// Puts a blank in the place of control characters, and cuts what is longer than any real text.
+/// Replaces control characters, and cuts what is longer than any real text.
 pub(super) fn tidy(inventory: &mut Inventory) {
     let whole = [
         &mut inventory.hostname,
@@ -98,16 +98,7 @@ pub(super) fn tidy(inventory: &mut Inventory) {
             .into_iter()
             .for_each(text);
     });
-    each(
-        &mut inventory.software,
-        |Software {
-             name,
-             version,
-             description,
-         }| {
-            [name, version, description].into_iter().for_each(text);
-        },
-    );
+    each(&mut inventory.software, software);
     each(
         &mut inventory.logins,
         |Login {
@@ -150,6 +141,13 @@ pub(super) fn tidy(inventory: &mut Inventory) {
     );
 }
 
+/// The texts of a piece of software.
+pub(super) fn software(item: &mut Software) {
+    [&mut item.name, &mut item.version, &mut item.description]
+        .into_iter()
+        .for_each(text);
+}
+
 fn each<T>(items: &mut Option<Vec<T>>, tidy: impl FnMut(&mut T)) {
     items.iter_mut().flatten().for_each(tidy);
 }
@@ -159,13 +157,28 @@ fn text(text: &mut String) {
 }
 
 fn tidy_except(text: &mut String, allowed: impl Fn(char) -> bool) {
-    let unwanted = |c: char| c.is_control() && !allowed(c);
-    if text.contains(unwanted) {
-        *text = text.replace(unwanted, " ").trim().to_owned();
-    }
+    replace_controls(text, allowed);
     if let Some((end, _)) = text.char_indices().nth(MOST) {
         text.truncate(end);
         text.push('…');
+    }
+}
+
+/// Control characters become blanks if they are white space, and else what stands for unreadable bytes, too. So no text
+/// becomes empty, or begins or ends otherwise.
+pub(crate) fn plain(text: &mut String) {
+    replace_controls(text, |_| false);
+}
+
+fn replace_controls(text: &mut String, allowed: impl Fn(char) -> bool) {
+    let unwanted = |c: char| c.is_control() && !allowed(c);
+    if text.contains(unwanted) {
+        let replaced = text.chars().map(|c| match c {
+            c if !unwanted(c) => c,
+            c if c.is_whitespace() => ' ',
+            _ => char::REPLACEMENT_CHARACTER,
+        });
+        *text = replaced.collect();
     }
 }
 
@@ -175,7 +188,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn control_characters_become_blanks_and_lines_of_processors_stay() {
+    fn control_characters_are_replaced_and_lines_of_processors_stay() {
         let mut inventory = Inventory {
             serial: Some("AB\0C\u{1b}[1m\n".to_owned()),
             cpu: Some("One\nTwo\r".to_owned()),
@@ -187,8 +200,8 @@ mod tests {
             ..Inventory::default()
         };
         tidy(&mut inventory);
-        assert_eq!(inventory.serial.as_deref(), Some("AB C [1m"));
-        assert_eq!(inventory.cpu.as_deref(), Some("One\nTwo"));
+        assert_eq!(inventory.serial.as_deref(), Some("AB\u{fffd}C\u{fffd}[1m "));
+        assert_eq!(inventory.cpu.as_deref(), Some("One\nTwo "));
         let software = &inventory.software.unwrap()[0];
         assert_eq!(
             (software.name.as_str(), software.description.chars().count()),

@@ -10,6 +10,8 @@ use std::fmt;
 
 /// Indentation of files that have none yet.
 const DEFAULT_INDENT: &str = "    ";
+/// White space of JSON; there is more in other texts.
+const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
 
 /// An edit that is not possible.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +67,7 @@ impl<'de> Deserialize<'de> for Members {
 impl Document {
     /// A file without content, or none, holds an empty object.
     pub(super) fn parse(content: &str) -> Result<Self, EditError> {
-        let text = content.trim();
+        let text = content.trim_matches(BLANKS);
         if text.is_empty() {
             return Ok(Self {
                 text: "{}".to_owned(),
@@ -74,7 +76,7 @@ impl Document {
             });
         }
         let _: &RawValue = serde_json::from_str(text).map_err(EditError::NotJson)?;
-        let end = content.trim_end().len();
+        let end = content.trim_end_matches(BLANKS).len();
         Ok(Self {
             text: text.to_owned(),
             after: content[end..].to_owned(),
@@ -123,7 +125,7 @@ impl Document {
 /// A policy's value as it is stored: a text that is JSON itself stands for what it says.
 pub(super) fn stored(value: &Value) -> String {
     if let Value::String(text) = value
-        && let Ok(raw) = serde_json::from_str::<&RawValue>(text.trim())
+        && let Ok(raw) = serde_json::from_str::<&RawValue>(text.trim_matches(BLANKS))
     {
         return raw.get().to_owned();
     }
@@ -285,6 +287,15 @@ mod tests {
             "{\n  \"big\": 123456789012345678901234567890,\n  \"list\": [1,2,\n 3],\n  \"a\": {\"x\" :1},\n  \"b\": {\n    \"c\": true\n  }\n}\n\n"
         );
         assert_eq!(after_set(content, r"a\x", &json!(1)), content);
+    }
+
+    #[test]
+    fn white_space_that_is_not_of_json_makes_no_json() {
+        // Found by fuzzing: the vertical tabulator was kept behind what was written, which nobody could read then.
+        assert!(Document::parse("{\"a\": 1}\u{b}\n").is_err());
+        assert!(Document::parse("\u{a0}{}").is_err() && Document::parse("\u{b}").is_err());
+        assert_eq!(stored(&json!("\u{b}5")), "\"\\u000b5\"");
+        assert_eq!(stored(&json!(" 5\n")), "5");
     }
 
     #[test]

@@ -94,6 +94,7 @@ mod tests {
             release("Arch Linux", "-")
         );
         assert_eq!(parse(""), release("Linux", "-"));
+        // Found by fuzzing: what has no visible character is no name.
         assert_eq!(parse("NAME=\nVERSION_ID=\"\"\n"), release("Linux", "-"));
     }
 

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod agent_bad_input;
+mod agent_defects;
 mod agent_registration;
+mod agent_tls;
 mod agent_trust;
 mod agent_wire;
 #[cfg(unix)]

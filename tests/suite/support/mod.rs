@@ -3,6 +3,7 @@
 pub(crate) mod mock;
 pub(crate) mod proxy;
 pub(crate) mod scripted;
+pub(crate) mod tls;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

@@ -169,7 +169,7 @@ pub(crate) fn response(status: &str, headers: &str, body: &str) -> Vec<u8> {
 }
 
 /// Reads one request from a connection.
-pub(crate) fn read_request(stream: &mut TcpStream) -> Captured {
+pub(crate) fn read_request(stream: &mut impl Read) -> Captured {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     loop {

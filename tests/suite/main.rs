@@ -5,7 +5,9 @@
 mod agent_bad_input;
 #[cfg(target_os = "linux")]
 mod agent_killed;
+mod agent_defects;
 mod agent_registration;
+mod agent_tls;
 mod agent_trust;
 mod agent_wire;
 #[cfg(unix)]

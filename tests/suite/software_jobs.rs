@@ -209,31 +209,158 @@ fn a_job_without_a_package_runs_in_a_private_folder() {
     assert!(agent.staging_is_empty());
 }
 
+/// A process that a procedure started and whose id it wrote into a file; killed on drop.
+struct Process(String);
+
+impl Process {
+    fn of(file: &std::path::Path) -> Self {
+        let id = wait_for("the process's id", || {
+            let id = std::fs::read_to_string(file).ok()?;
+            id.ends_with('\n').then(|| id.trim().to_owned())
+        });
+        Self(id)
+    }
+
+    /// One that has ended but that nobody has asked about yet is not alive.
+    fn is_alive(&self) -> bool {
+        let state = std::process::Command::new("ps")
+            .args(["-o", "stat=", "-p", &self.0])
+            .output();
+        let state = String::from_utf8(state.unwrap().stdout).unwrap();
+        !state.trim().is_empty() && !state.trim().starts_with('Z')
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("kill")
+            .args(["-KILL", &self.0])
+            .output();
+    }
+}
+
 #[test]
 fn a_job_over_its_time_limit_is_killed_with_all_its_processes() {
     let (server, agent) = registered();
     agent.set("job-timeout = 1");
-    let pid = agent.folder().join("pid");
-    let procedure = format!("sh -c 'echo $$ > {}; sleep 600' & sleep 600", pid.display());
+    // A child; one in a session of its own; one whose parent has ended.
+    let file = |name: &str| agent.folder().join(name);
+    let procedure = format!(
+        "sh -c 'echo $$ > {}; exec sleep 600' & setsid sh -c 'echo $$ > {}; exec sleep 600' & \
+         setsid sh -c 'sh -c \"echo \\$\\$ > {}; exec sleep 600\" & exit' & echo started; sleep 600",
+        file("child").display(),
+        file("session").display(),
+        file("orphan").display()
+    );
     let package = server.package("hangs", &procedure, "0", &[]);
     let deployment = server.deploy(&[package], 0);
     let output = agent.check_in();
     assert!(output.status.success(), "{}", stderr(&output));
     let jobs = server.jobs(deployment);
     assert_eq!(states(&jobs), ["failed"]);
+    let message = jobs[0]["output"].as_str().unwrap();
     assert!(
-        jobs[0]["output"].as_str().unwrap().contains("time limit"),
-        "{}",
-        jobs[0]
+        message.contains("time limit of 1 s;") && message.ends_with("started\n"),
+        "{message}"
     );
-    let pid = std::fs::read_to_string(pid).unwrap();
-    wait_for("the grandchild's end", || {
-        let alive = std::process::Command::new("kill")
-            .args(["-0", pid.trim()])
-            .output()
-            .unwrap()
-            .status
-            .success();
-        (!alive).then_some(())
+    for name in ["child", "session", "orphan"] {
+        let process = Process::of(&file(name));
+        assert!(!process.is_alive(), "{name}");
+    }
+    assert!(agent.staging_is_empty());
+}
+
+#[test]
+fn what_a_successful_job_leaves_running_lives_on_and_does_not_hold_up_the_agent() {
+    let (server, agent) = registered();
+    // It holds the output open, too.
+    let file = agent.folder().join("pid");
+    let procedure = format!(
+        "setsid sh -c 'echo $$ > {}; exec sleep 600' & echo started",
+        file.display()
+    );
+    let package = server.package("starts a daemon", &procedure, "0", &[]);
+    let deployment = server.deploy(&[package], 0);
+    let output = agent.check_in();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let job = &server.jobs(deployment)[0];
+    assert_eq!(
+        (&job["state"], &job["output"]),
+        (&"succeeded".into(), &"started\n".into())
+    );
+    let daemon = Process::of(&file);
+    assert!(daemon.is_alive());
+    assert!(agent.check_in().status.success());
+    assert!(daemon.is_alive());
+}
+
+#[test]
+fn output_is_kept_at_both_ends_and_read_whatever_its_encoding() {
+    let (server, agent) = registered();
+    agent.set("max-output = 20");
+    let long = server.package(
+        "long",
+        "printf 1234567890; yes | head -c 1000; printf abcdefghij",
+        "0",
+        &[],
+    );
+    let western = server.package("western", r"printf 'gr\374n'", "0", &[]);
+    let deployment = server.deploy(&[long, western], 0);
+    assert!(agent.check_in().status.success());
+    let jobs = server.jobs(deployment);
+    assert_eq!(
+        jobs[0]["output"],
+        "1234567890\n[... 1000 bytes of output left out ...]\nabcdefghij"
+    );
+    assert_eq!(jobs[1]["output"], "grün");
+}
+
+#[test]
+fn a_job_finds_its_input_closed_and_the_usual_mask_for_new_files() {
+    let (server, agent) = registered();
+    let package = server.package("asks", "read answer; echo \"$?\"; cat; umask", "0", &[]);
+    let deployment = server.deploy(&[package], 0);
+    let agent_command = agent.command();
+    let status = std::process::Command::new("sh")
+        .args(["-c", "umask 077; exec \"$0\" \"$@\""])
+        .arg(agent_command.get_program())
+        .args(agent_command.get_args())
+        .output()
+        .unwrap();
+    assert!(status.status.success(), "{}", stderr(&status));
+    assert_eq!(server.jobs(deployment)[0]["output"], "1\n0022\n");
+}
+
+#[test]
+fn a_second_signal_ends_the_agent_and_the_job() {
+    let (server, agent) = registered();
+    let file = agent.folder().join("pid");
+    let procedure = format!(
+        "setsid sh -c 'echo $$ > {}; exec sleep 600'; true",
+        file.display()
+    );
+    let package = server.package("endless", &procedure, "0", &[]);
+    let deployment = server.deploy(&[package], 0);
+    let mut daemon = agent.daemon();
+    let process = Process::of(&file);
+    daemon.signal("TERM");
+    wait_for("the daemon to notice", || {
+        agent.log().contains("a running job is let finish").then_some(())
     });
+    assert!(process.is_alive());
+    daemon.signal("INT");
+    assert_eq!(daemon.wait(), Some(1));
+    assert!(
+        agent.log().contains("stopped by a second signal"),
+        "{}",
+        agent.log()
+    );
+    assert!(!process.is_alive());
+    // What became of the job is told by the next start.
+    assert!(agent.check_in().status.success());
+    let job = &server.jobs(deployment)[0];
+    assert_eq!(
+        (&job["state"], &job["return_code"]),
+        (&"failed".into(), &(-9999).into())
+    );
 }

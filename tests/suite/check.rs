@@ -243,7 +243,7 @@ fn a_missing_configuration_and_one_that_may_not_be_read_are_told() {
 
 #[test]
 fn a_certificate_is_trusted_through_the_ca_file_and_its_end_is_told() {
-    let authority = Authority::new();
+    let authority = Authority::new("a");
     let agent = https_agent(&authority, &["localhost"], Validity::Long, Some(&authority));
     let output = run(&agent);
     let text = text(&output);
@@ -267,7 +267,7 @@ fn a_certificate_is_trusted_through_the_ca_file_and_its_end_is_told() {
 
 #[test]
 fn certificates_that_are_not_accepted_are_told_apart() {
-    let (authority, other) = (Authority::new(), Authority::new());
+    let (authority, other, renewed) = (Authority::new("a"), Authority::new("b"), Authority::new("a"));
     let long = Validity::Long;
     let unknown = https_agent(&authority, &["localhost"], long, None);
     fails(
@@ -277,6 +277,12 @@ fn certificates_that_are_not_accepted_are_told_apart() {
     );
     let wrong = https_agent(&authority, &["localhost"], long, Some(&other));
     fails(&wrong, "certificate", "and 1 of [server] ca-file");
+    let anew = https_agent(&authority, &["localhost"], long, Some(&renewed));
+    fails(
+        &anew,
+        "certificate",
+        "the name of one that this computer trusts, but another key",
+    );
     let expired = https_agent(&authority, &["localhost"], Validity::Expired, Some(&authority));
     fails(&expired, "certificate", "it ended on 2020-01-01");
     let misnamed = https_agent(&authority, &["oco.example"], long, Some(&authority));

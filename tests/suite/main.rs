@@ -5,6 +5,8 @@
 mod agent_bad_input;
 #[cfg(target_os = "linux")]
 mod agent_killed;
+#[cfg(target_os = "linux")]
+mod agent_lock;
 mod agent_registration;
 mod agent_trust;
 mod agent_wire;

@@ -178,6 +178,7 @@ fn hostile_targets_are_refused_in_words() {
 #[test]
 fn a_discovered_server_is_checked_then_registered_at_and_remembered() {
     let Some(site) = Site::new(|_, port| Reply::Records(vec![srv(0, 0, port, "oco.corp.example.")])) else {
+        eprintln!("{NO_SITE}");
         return;
     };
     let before = site.agent.config();
@@ -211,6 +212,7 @@ fn a_discovered_server_is_checked_then_registered_at_and_remembered() {
 #[test]
 fn without_a_record_one_check_in_fails_and_says_what_was_asked() {
     let Some(site) = Site::new(|_, _| Reply::NoSuchName) else {
+        eprintln!("{NO_SITE}");
         return;
     };
     let before = site.agent.config();
@@ -244,6 +246,7 @@ fn a_daemon_asks_until_the_record_is_published() {
             false => Reply::Failure,
         }
     }) else {
+        eprintln!("{NO_SITE}");
         return;
     };
     site.agent.set("query-interval = 0.2");
@@ -263,6 +266,7 @@ fn a_daemon_asks_until_the_record_is_published() {
 #[test]
 fn a_daemon_without_a_server_ends_on_a_signal() {
     let Some(site) = Site::new(|_, _| Reply::Silence) else {
+        eprintln!("{NO_SITE}");
         return;
     };
     let daemon = site.agent.daemon_by(site.command(&[]));
@@ -272,6 +276,9 @@ fn a_daemon_without_a_server_ends_on_a_signal() {
     assert_eq!(daemon.terminate(), Some(0));
 }
 
+/// Why a test is skipped.
+const NO_SITE: &str = "skipped: this needs the rights to listen on port 53 and to make a mount namespace";
+
 /// A network whose name server is one of the tests, an HTTPS server in it, and an agent that knows neither.
 struct Site {
     agent: Agent,
@@ -280,7 +287,7 @@ struct Site {
 }
 
 impl Site {
-    /// None, with a line that says so, where that cannot be had. `rule` is given a name and the HTTPS server's port.
+    /// None where that cannot be had. `rule` is given a name and the HTTPS server's port.
     fn new(rule: impl Fn(&str, u16) -> Reply + Send + Sync + 'static) -> Option<Self> {
         let authority = Authority::new("corp.example");
         let server =
@@ -315,17 +322,13 @@ impl Site {
                 ca_file.display()
             ),
         );
-        let dns = dns.or_else(|| {
-            eprintln!("skipped: this needs the right to listen on port 53");
-            None
-        })?;
-        let site = Self { agent, server, dns };
+        let site = Self {
+            agent,
+            server,
+            dns: dns?,
+        };
         let usable = site.namespace().arg("true").status();
-        if !usable.is_ok_and(|status| status.success()) {
-            eprintln!("skipped: this needs the right to make a mount namespace");
-            return None;
-        }
-        Some(site)
+        usable.is_ok_and(|status| status.success()).then_some(site)
     }
 
     /// A command that runs what is added to it where resolver and hosts are those of the site.

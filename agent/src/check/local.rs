@@ -137,7 +137,7 @@ pub(super) fn lock(path: &Path) -> Vec<Item> {
         Err(error) => Item::fail(
             LOCK,
             with_causes(&error),
-            "look at who made that file, and remove it",
+            "run this as root; if it is already, see who made that file and remove it",
         ),
     }];
     let others = system::other_agents_locks().into_iter();

@@ -52,7 +52,7 @@ impl Authority {
         match validity {
             Validity::Long => {}
             Validity::Days(days) => {
-                params.not_after = date_time_ymd(1970, 1, 1) + now() + Duration::from_secs(days * 86_400)
+                params.not_after = date_time_ymd(1970, 1, 1) + now() + Duration::from_secs(days * 86_400);
             }
             Validity::Expired => {
                 params.not_before = date_time_ymd(2019, 1, 1);

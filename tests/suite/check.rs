@@ -213,8 +213,32 @@ fn wrong_values_unknown_keys_and_open_permissions_are_all_told() {
         assert!(text.contains(part), "{part}: {text}");
     }
     set_mode(0o666);
+    std::fs::set_permissions(agent.folder(), std::fs::Permissions::from_mode(0o777)).unwrap();
     let output = run(&agent);
-    assert!(String::from_utf8_lossy(&output.stdout).contains("others can change it"));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("others can change it"), "{text}");
+    assert!(
+        text.contains("others can replace it: its folder has mode 0777"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_proxy_is_asked_in_place_of_the_server() {
+    let proxy = server_for_check(refusal());
+    let agent = Agent::new("http://no-such-name.invalid/api-agent.php");
+    let mut command = agent.command();
+    command
+        .arg("check")
+        .env("http_proxy", proxy.trim_end_matches("/api-agent.php"));
+    let output = command.output().unwrap();
+    let text = text(&output);
+    assert!(output.status.success(), "{text}");
+    assert!(
+        text.contains("-     name           the environment names a proxy"),
+        "{text}"
+    );
+    assert!(text.contains("ok    agent API"), "{text}");
 }
 
 #[test]

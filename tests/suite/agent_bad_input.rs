@@ -29,7 +29,6 @@ fn bad_configurations_are_explained_and_left_alone() {
             ":2: [agent] query-interval = \"often\" is wrong: expected seconds",
         ),
         ("agent-key = x\n", ":1: the line stands before any [section]"),
-        ("[agent]\nagent-key = x\n", "[server] api-url is empty"),
         (
             "[server]\napi-url = gopher://x\n",
             "expected a URL such as https://",

@@ -213,8 +213,32 @@ fn wrong_values_unknown_keys_and_open_permissions_are_all_told() {
         assert!(text.contains(part), "{part}: {text}");
     }
     set_mode(0o666);
+    std::fs::set_permissions(agent.folder(), std::fs::Permissions::from_mode(0o777)).unwrap();
     let output = run(&agent);
-    assert!(String::from_utf8_lossy(&output.stdout).contains("others can change it"));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("others can change it"), "{text}");
+    assert!(
+        text.contains("others can replace it: its folder has mode 0777"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_proxy_is_asked_in_place_of_the_server() {
+    let proxy = server_for_check(refusal());
+    let agent = Agent::new("http://no-such-name.invalid/api-agent.php");
+    let mut command = agent.command();
+    command
+        .arg("check")
+        .env("http_proxy", proxy.trim_end_matches("/api-agent.php"));
+    let output = command.output().unwrap();
+    let text = text(&output);
+    assert!(output.status.success(), "{text}");
+    assert!(
+        text.contains("-     name           the environment names a proxy"),
+        "{text}"
+    );
+    assert!(text.contains("ok    agent API"), "{text}");
 }
 
 #[test]
@@ -243,7 +267,7 @@ fn a_missing_configuration_and_one_that_may_not_be_read_are_told() {
 
 #[test]
 fn a_certificate_is_trusted_through_the_ca_file_and_its_end_is_told() {
-    let authority = Authority::new();
+    let authority = Authority::new("a");
     let agent = https_agent(&authority, &["localhost"], Validity::Long, Some(&authority));
     let output = run(&agent);
     let text = text(&output);
@@ -267,7 +291,7 @@ fn a_certificate_is_trusted_through_the_ca_file_and_its_end_is_told() {
 
 #[test]
 fn certificates_that_are_not_accepted_are_told_apart() {
-    let (authority, other) = (Authority::new(), Authority::new());
+    let (authority, other, renewed) = (Authority::new("a"), Authority::new("b"), Authority::new("a"));
     let long = Validity::Long;
     let unknown = https_agent(&authority, &["localhost"], long, None);
     fails(
@@ -277,6 +301,12 @@ fn certificates_that_are_not_accepted_are_told_apart() {
     );
     let wrong = https_agent(&authority, &["localhost"], long, Some(&other));
     fails(&wrong, "certificate", "and 1 of [server] ca-file");
+    let anew = https_agent(&authority, &["localhost"], long, Some(&renewed));
+    fails(
+        &anew,
+        "certificate",
+        "the name of one that this computer trusts, but another key",
+    );
     let expired = https_agent(&authority, &["localhost"], Validity::Expired, Some(&authority));
     fails(&expired, "certificate", "it ended on 2020-01-01");
     let misnamed = https_agent(&authority, &["oco.example"], long, Some(&authority));

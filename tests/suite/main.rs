@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod agent_bad_input;
+mod agent_defects;
 #[cfg(target_os = "linux")]
 mod agent_killed;
-mod agent_defects;
+#[cfg(target_os = "linux")]
+mod agent_lock;
 mod agent_registration;
 mod agent_tls;
 mod agent_trust;

@@ -35,6 +35,14 @@ pub(super) fn configuration(host: &dyn Host, path: &Path) -> (Vec<Item>, Option<
             "see that only root can read it",
         ),
     }];
+    let folder = path.parent().map(|folder| (folder, host.access(folder)));
+    if let Some((folder, Ok(access))) = folder
+        && (access.others_write || access.foreign_owner)
+    {
+        let finding = format!("others can replace it: its folder has {}", access.description);
+        let hint = format!("see that only root can write into {}", folder.display());
+        items.push(Item::fail(CONFIGURATION, finding, hint));
+    }
     let wrong = examination.errors.iter();
     items.extend(wrong.map(|error| {
         Item::fail(
@@ -137,7 +145,7 @@ pub(super) fn lock(path: &Path) -> Vec<Item> {
         Err(error) => Item::fail(
             LOCK,
             with_causes(&error),
-            "look at who made that file, and remove it",
+            "run this as root; if it is already, see who made that file and remove it",
         ),
     }];
     let others = system::other_agents_locks().into_iter();

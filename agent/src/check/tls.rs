@@ -187,6 +187,11 @@ fn refused(trust: &Trust, error: &CertificateError, host: &str) -> Item {
             ),
             "name the PEM file of its authority in [server] ca-file, or have the server send its intermediate certificates",
         ),
+        CertificateError::BadSignature => Item::fail(
+            CERTIFICATE,
+            "its authority has the name of one that this computer trusts, but another key",
+            "if the authority was set up anew, put its new certificate into [server] ca-file",
+        ),
         CertificateError::NotValidForNameContext { presented, .. } => {
             let presented: Vec<_> = presented.iter().take(10).map(|name| printable(name)).collect();
             let names = if presented.is_empty() {

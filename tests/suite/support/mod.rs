@@ -109,6 +109,11 @@ impl Agent {
             .arg("--config")
             .arg(self.config_path())
             .env_remove("OCO_AGENT_LOG");
+        // The servers of the tests are on this machine, wherever its proxy is.
+        for scheme in ["http", "https", "all"] {
+            let name = format!("{scheme}_proxy");
+            command.env_remove(name.to_uppercase()).env_remove(name);
+        }
         command
     }
 

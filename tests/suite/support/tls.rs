@@ -1,7 +1,7 @@
 //! A certificate authority of the tests, and an HTTPS server with a certificate of it.
 
 use super::scripted::{Captured, try_read_request};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::io::Write;
@@ -29,10 +29,11 @@ pub(crate) enum Validity {
 }
 
 impl Authority {
-    /// A new one.
-    pub(crate) fn new() -> Self {
+    /// A new one of this name.
+    pub(crate) fn new(name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let pem = params.self_signed(&key).unwrap().pem();
         Self {
@@ -53,7 +54,7 @@ impl Authority {
         match validity {
             Validity::Long => {}
             Validity::Days(days) => {
-                params.not_after = date_time_ymd(1970, 1, 1) + now() + Duration::from_secs(days * 86_400)
+                params.not_after = date_time_ymd(1970, 1, 1) + now() + Duration::from_secs(days * 86_400);
             }
             Validity::Expired => {
                 params.not_before = date_time_ymd(2019, 1, 1);
@@ -105,8 +106,7 @@ impl TlsServer {
                     continue;
                 }
                 if let Some(request) = try_read_request(&mut stream) {
-                    let response = answer(&request);
-                    let _ = stream.write_all(&response);
+                    let _ = stream.write_all(&answer(&request));
                     stream.conn.send_close_notify();
                     let _ = stream.flush();
                 }

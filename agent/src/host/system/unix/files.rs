@@ -1,6 +1,6 @@
 //! Files: reading with a limit, replacing durably.
 
-use super::temporary;
+use super::{lock_file, temporary};
 use crate::host::{Access, HostError, Result, Space, Visibility};
 use rustix::fs::OFlags;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
@@ -66,9 +66,9 @@ pub(crate) fn access(path: &Path) -> Result<Access> {
     let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
     Ok(Access {
         description: format!("mode {mode:04o}, owner {owner}"),
-        foreign_owner: owner != 0 && owner != rustix::process::geteuid().as_raw(),
-        others_read: mode & 0o044 != 0,
-        others_write: mode & 0o022 != 0,
+        foreign_owner: !lock_file::is_trusted(&metadata),
+        others_read: lock_file::others_may(&metadata, lock_file::READ),
+        others_write: lock_file::others_may(&metadata, lock_file::WRITE),
     })
 }
 
@@ -194,7 +194,12 @@ mod tests {
         let path = folder.path().join("file");
         std::fs::write(&path, b"x").unwrap();
         let owner = path.metadata().unwrap().uid();
-        for (mode, read, write) in [(0o600, false, false), (0o640, true, false), (0o622, false, true)] {
+        for (mode, read, write) in [
+            (0o600, false, false),
+            (0o660, false, false),
+            (0o604, true, false),
+            (0o622, false, true),
+        ] {
             std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
             let expected = Access {
                 description: format!("mode {mode:04o}, owner {owner}"),

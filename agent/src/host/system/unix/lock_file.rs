@@ -49,14 +49,9 @@ fn options() -> OpenOptions {
 }
 
 fn check_folder(folder: &Metadata) -> io::Result<()> {
-    const STICKY: u32 = 0o1000;
-    let mode = folder.mode();
-    let group = mode & 0o020 != 0 && folder.gid() != getegid().as_raw();
-    if mode & STICKY == 0 && (group || mode & 0o002 != 0) {
-        return refused(format!(
-            "other users can write into its folder (mode {:o})",
-            mode & 0o7777
-        ));
+    if others_may(folder, WRITE) {
+        let mode = folder.mode() & 0o7777;
+        return refused(format!("other users can write into its folder (mode {mode:o})"));
     }
     if !is_trusted(folder) {
         return refused(format!("its folder belongs to user {}", folder.uid()));
@@ -77,8 +72,22 @@ fn check_file(file: &Metadata) -> io::Result<()> {
     Ok(())
 }
 
+/// The permission to read, as in the last digit of a mode.
+pub(super) const READ: u32 = 0o4;
+/// The permission to write.
+pub(super) const WRITE: u32 = 0o2;
+
+/// Whether somebody else has this permission; this user's own group is nobody else. In a sticky folder, nobody can do
+/// anything to files that are not his.
+pub(super) fn others_may(metadata: &Metadata, permission: u32) -> bool {
+    const STICKY: u32 = 0o1000;
+    let (mode, strangers) = (metadata.mode(), metadata.gid() != getegid().as_raw());
+    let sticky = metadata.is_dir() && permission == WRITE && mode & STICKY != 0;
+    !sticky && (mode & permission != 0 || strangers && mode & (permission << 3) != 0)
+}
+
 /// Whether it is root's or this user's own.
-fn is_trusted(metadata: &Metadata) -> bool {
+pub(super) fn is_trusted(metadata: &Metadata) -> bool {
     metadata.uid() == 0 || metadata.uid() == geteuid().as_raw()
 }
 

@@ -12,6 +12,9 @@ use tokio::time::Instant;
 /// How far this computer's clock may be ahead of the server's before its requests are stamped with the server's time.
 const MOST_AHEAD: Duration = Duration::from_secs(2 * 24 * 3600);
 
+/// A request that is stamped with a time this far behind the clock was so because the clock was not believed.
+const DOUBTED: Duration = Duration::from_secs(3600);
+
 /// Where nothing is known of the server's time, a clock that is past this (2050-01-01) is not believed.
 const LATEST_PLAUSIBLE: Timestamp = Timestamp::from_micros(2_524_608_000_000_000);
 
@@ -150,7 +153,7 @@ pub fn better_time(
     authentic: bool,
 ) -> Option<Timestamp> {
     let date = date?;
-    if clock > refused && clock <= later(date, MOST_AHEAD) {
+    if clock > later(refused, DOUBTED) && clock <= later(date, MOST_AHEAD) {
         return Some(clock);
     }
     (authentic && date > refused).then_some(date)

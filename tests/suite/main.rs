@@ -3,7 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod agent_bad_input;
+mod agent_clock;
+#[cfg(unix)]
+mod agent_keyed;
 mod agent_registration;
+#[cfg(unix)]
+mod agent_secrets;
 mod agent_trust;
 mod agent_wire;
 #[cfg(unix)]

@@ -160,7 +160,8 @@ fn a_refused_timestamp_is_mended_by_what_can_be_trusted_only() {
     assert_eq!(better_time(old, at(0), Some(now), true), Some(now));
     assert_eq!(better_time(old, far, Some(now), false), None);
     assert_eq!(better_time(old, far, Some(now), true), Some(now));
-    // Nothing better is known.
+    // Nothing better is known, or the clock's own time was what was refused.
+    assert_eq!(better_time(now, at(TODAY + 5), Some(now), false), None);
     assert_eq!(better_time(old, far, None, true), None);
     assert_eq!(better_time(now, now, Some(now), true), None);
     assert_eq!(better_time(far, now, Some(now), true), None);

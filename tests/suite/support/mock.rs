@@ -26,9 +26,24 @@ impl MockServer {
 
     /// Starts a server on a free port.
     pub(crate) fn start() -> Self {
+        Self::start_in(TempDir::new().unwrap(), Stdio::null())
+    }
+
+    /// Starts a server that logs all it ever would.
+    pub(crate) fn start_talkative() -> Self {
         let folder = TempDir::new().unwrap();
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        Self::start_in(folder, log.into())
+    }
+
+    /// The log of a talkative server.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    fn start_in(folder: TempDir, log: Stdio) -> Self {
         let (process, agent_url, rest_url) =
-            launch(&Self::database_in(&folder), "127.0.0.1:0", folder.path());
+            launch(&Self::database_in(&folder), "127.0.0.1:0", folder.path(), log);
         Self {
             agent_url,
             rest_url,
@@ -42,8 +57,12 @@ impl MockServer {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
         let address = self.rest_url.split('/').nth(2).unwrap().to_owned();
-        (self.process, self.agent_url, self.rest_url) =
-            launch(&Self::database_in(&self.folder), &address, self.folder.path());
+        (self.process, self.agent_url, self.rest_url) = launch(
+            &Self::database_in(&self.folder),
+            &address,
+            self.folder.path(),
+            Stdio::null(),
+        );
     }
 
     /// Asks it to stop; the exit code.
@@ -188,7 +207,7 @@ impl Drop for MockServer {
     }
 }
 
-fn launch(database: &Path, listen: &str, folder: &Path) -> (Child, String, String) {
+fn launch(database: &Path, listen: &str, folder: &Path, log: Stdio) -> (Child, String, String) {
     let config = folder.join("server.toml");
     std::fs::write(
         &config,
@@ -207,8 +226,9 @@ fn launch(database: &Path, listen: &str, folder: &Path) -> (Child, String, Strin
             "--config",
         ])
         .arg(&config)
+        .env("RUST_LOG", "trace")
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(log)
         .spawn()
         .unwrap();
     let (mut agent_url, mut rest_url) = (String::new(), String::new());

@@ -18,13 +18,17 @@ fn one_step_after(timestamp: Timestamp) -> Timestamp {
 
 /// A computer whose clock shows so many UNIX seconds.
 fn computer(clock: u64) -> Arc<RecordedHost> {
+    let host = recorded();
+    set_clock(&host, clock);
+    Arc::new(host)
+}
+
+fn recorded() -> RecordedHost {
     let machine = serde_json::json!({
         "os": "linux", "hostname": "pc", "kernel": {"release": "6.1", "machine": "x86_64"},
         "uptime_s": 1.0, "now": "2026-11-22T06:00:00Z",
     });
-    let host = RecordedHost::new(Recording::new(serde_json::from_value(machine).unwrap()));
-    host.set_now(UNIX_EPOCH + Duration::from_secs(clock));
-    Arc::new(host)
+    RecordedHost::new(Recording::new(serde_json::from_value(machine).unwrap()))
 }
 
 fn paths() -> Paths {
@@ -147,6 +151,24 @@ async fn a_caller_that_is_gone_leaves_file_and_memory_in_agreement() {
         assert!(timestamps.sent() >= next);
         assert_eq!(on_disk(&host, &paths().sent_timestamp), timestamps.sent());
     }
+}
+
+#[tokio::test]
+async fn a_slow_disk_does_not_hold_up_what_else_runs() {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let slow = move || {
+        // On the runtime's own thread this would wait in vain.
+        let released = released.lock().unwrap().recv_timeout(Duration::from_secs(60));
+        assert!(released.is_ok(), "nothing else ran meanwhile");
+    };
+    // Once for reading it.
+    release.send(()).unwrap();
+    let host = Arc::new(recorded().with_obstacle(paths().sent_timestamp, slow));
+    let timestamps = load(&host);
+    let other = tokio::spawn(async move { release.send(()) });
+    timestamps.next(None).await.unwrap();
+    other.await.unwrap().unwrap();
 }
 
 #[test]

@@ -83,8 +83,17 @@ impl Session {
 struct Answered {
     method: Method,
     response: Incoming,
-    /// Timestamp of the request, in the signed generation.
-    stamp: Option<Timestamp>,
+    /// How the request was made.
+    manner: Manner,
+}
+
+/// How one request is made.
+#[derive(Clone, Copy)]
+enum Manner {
+    /// With this timestamp, and signed.
+    Signed(Timestamp),
+    /// With the agent key in it.
+    Keyed,
 }
 
 impl ServerClient {
@@ -198,20 +207,24 @@ impl ServerClient {
         data: D,
     ) -> Result<P, ExchangeError> {
         let session = self.session.lock().await;
+        let manner = self.manner(method, None).await;
         let started = Instant::now();
-        let result = async {
-            let answered = self.ask(method, name, &data, &session, None).await?;
+        let proven = async {
+            let answered = self.ask(method, name, &data, &session, manner?).await?;
             let response = self.accepted(answered, &session)?;
             let standard = self.standard(method, &response, &session);
-            let proven = match self.protocol {
-                Protocol::Signed => signed::prove(&response, standard)?,
-                Protocol::Keyed => keyed::prove(&response, standard)?,
-            };
-            self.remember(method, &proven).await?;
-            Ok(proven.params)
+            match self.protocol {
+                Protocol::Signed => signed::prove(&response, standard),
+                Protocol::Keyed => keyed::prove(&response, standard),
+            }
         }
         .await;
-        self.observe(method, started, &result);
+        let elapsed = started.elapsed();
+        let result = match proven {
+            Ok(proven) => self.remember(method, proven).await,
+            Err(error) => Err(error),
+        };
+        self.observe(method, started, elapsed, &result);
         result
     }
 
@@ -222,16 +235,12 @@ impl ServerClient {
         name: &str,
         data: &D,
         session: &Session,
-        time: Option<Timestamp>,
+        manner: Manner,
     ) -> Result<Answered, ExchangeError> {
         let (url, sender, key) = (&self.url, &self.sender, &session.agent_key);
-        let (request, stamp) = match self.protocol {
-            Protocol::Signed => {
-                let stamp = self.stamp(method, time).await?;
-                let request = signed::request(url, method, sender, stamp, data, key);
-                (request, Some(stamp))
-            }
-            Protocol::Keyed => (keyed::request(url, method, name, sender, data, key), None),
+        let request = match manner {
+            Manner::Signed(stamp) => signed::request(url, method, sender, stamp, data, key),
+            Manner::Keyed => keyed::request(url, method, name, sender, data, key),
         };
         let request = request.map_err(|error| unwritable(method, &error))?;
         let limit = self.exchange_limit;
@@ -239,7 +248,7 @@ impl ServerClient {
         Ok(Answered {
             method,
             response: response.unwrap_or(Err(ExchangeError::TimedOut { method, limit }))?,
-            stamp,
+            manner,
         })
     }
 
@@ -250,10 +259,16 @@ impl ServerClient {
         Incoming::read(method, response, &keys).await
     }
 
-    /// The timestamp of the next request, on disk already.
-    async fn stamp(&self, method: Method, time: Option<Timestamp>) -> Result<Timestamp, ExchangeError> {
-        let next = self.timestamps.next(time).await;
-        next.map_err(|source| ExchangeError::State { method, source })
+    /// How the next request is made. Its timestamp, of `time` where that is given, is on disk already.
+    async fn manner(&self, method: Method, time: Option<Timestamp>) -> Result<Manner, ExchangeError> {
+        match self.protocol {
+            Protocol::Signed => {
+                let next = self.timestamps.next(time).await;
+                next.map(Manner::Signed)
+                    .map_err(|source| ExchangeError::State { method, source })
+            }
+            Protocol::Keyed => Ok(Manner::Keyed),
+        }
     }
 
     fn accepted(&self, answered: Answered, session: &Session) -> Result<Incoming, ExchangeError> {
@@ -267,11 +282,13 @@ impl ServerClient {
         let Answered {
             method,
             response,
-            stamp,
+            manner,
         } = answered;
         let reason = response.reason(keys);
-        let hint = match stamp {
-            Some(stamp) if reason == words::TOO_OLD => words::too_old(*stamp, self.clocks(response)),
+        let hint = match manner {
+            Manner::Signed(stamp) if reason == words::TOO_OLD => {
+                words::too_old(*stamp, self.clocks(response))
+            }
             _ => words::hint(&reason, self.protocol).to_owned(),
         };
         ExchangeError::Refused {
@@ -299,15 +316,22 @@ impl ServerClient {
     }
 
     /// Remembers the timestamp of a proven answer, before anything in it is used.
-    async fn remember<P>(&self, method: Method, proven: &Proven<P>) -> Result<(), ExchangeError> {
-        let Some(timestamp) = proven.timestamp else {
-            return Ok(());
-        };
-        let kept = self.timestamps.accept(timestamp).await;
-        kept.map_err(|source| ExchangeError::State { method, source })
+    async fn remember<P>(&self, method: Method, proven: Proven<P>) -> Result<P, ExchangeError> {
+        if let Some(timestamp) = proven.timestamp {
+            let kept = self.timestamps.accept(timestamp).await;
+            kept.map_err(|source| ExchangeError::State { method, source })?;
+        }
+        Ok(proven.params)
     }
 
-    fn observe<T>(&self, method: Method, started: Instant, result: &Result<T, ExchangeError>) {
+    /// Tells of an exchange that began at `started` and took `elapsed`, without the time that the agent's own files take.
+    fn observe<T>(
+        &self,
+        method: Method,
+        started: Instant,
+        elapsed: Duration,
+        result: &Result<T, ExchangeError>,
+    ) {
         let outcome = match result {
             Ok(_) => ExchangeOutcome::Answered,
             Err(error) => error.into(),
@@ -315,7 +339,7 @@ impl ServerClient {
         self.observer.exchange(&Exchange {
             method,
             started,
-            elapsed: started.elapsed(),
+            elapsed,
             outcome,
         });
     }

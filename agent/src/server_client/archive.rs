@@ -1,8 +1,7 @@
 //! Fetching a package's archive, in both generations.
 
-use super::transport::{Incoming, failed};
-use super::{Answered, ExchangeError, ServerClient, keyed, signed, unwritable};
-use crate::config::Protocol;
+use super::transport::{Incoming, Outgoing, failed};
+use super::{Answered, ExchangeError, Manner, ServerClient, keyed, signed, unwritable};
 use oco_protocol::Key;
 use oco_protocol::lenient::Id;
 use oco_protocol::rpc::Method;
@@ -23,11 +22,11 @@ impl ServerClient {
         mut consume: impl FnMut(&[u8], Option<u64>) -> Result<(), E>,
     ) -> Result<(), E> {
         let method = Method::Download;
+        let (mut outcome, limit) = (Ok(()), self.exchange_limit);
+        let request = self.archive_request(package_id).await;
         let started = Instant::now();
-        let mut outcome = Ok(());
         let result = async {
-            let limit = self.exchange_limit;
-            let head = tokio::time::timeout(limit, self.open_archive(package_id)).await;
+            let head = tokio::time::timeout(limit, self.open_archive(request?)).await;
             let mut response = head.unwrap_or(Err(ExchangeError::TimedOut { method, limit }))?;
             let length = response.content_length();
             let mut received = 0;
@@ -42,28 +41,32 @@ impl ServerClient {
             Ok(())
         }
         .await;
-        self.observe(method, started, &result);
+        self.observe(method, started, started.elapsed(), &result);
         result?;
         outcome
     }
 
-    /// Asks for an archive; what comes back is one.
-    async fn open_archive(&self, package_id: &Id) -> Result<reqwest::Response, ExchangeError> {
+    /// The request, how it is made, and what must not be logged. The session is not held while the archive comes: other
+    /// exchanges go on meanwhile.
+    async fn archive_request(&self, package_id: &Id) -> Result<(Outgoing, Manner, [Key; 2]), ExchangeError> {
         let method = Method::Download;
-        // Not held while the archive comes: other exchanges go on meanwhile.
-        let (request, stamp, keys) = {
-            let session = self.session.lock().await;
-            let (url, sender, key) = (&self.url, &self.sender, &session.agent_key);
-            let (request, stamp) = match self.protocol {
-                Protocol::Signed => {
-                    let stamp = self.stamp(method, None).await?;
-                    let request = signed::download(url, sender, stamp, package_id, key);
-                    (request.map_err(|error| unwritable(method, &error))?, Some(stamp))
-                }
-                Protocol::Keyed => (keyed::download(url, sender, package_id, key), None),
-            };
-            (request, stamp, session.keys().map(Key::clone))
+        let session = self.session.lock().await;
+        let manner = self.manner(method, None).await?;
+        let (url, sender, key) = (&self.url, &self.sender, &session.agent_key);
+        let request = match manner {
+            Manner::Signed(stamp) => signed::download(url, sender, stamp, package_id, key)
+                .map_err(|error| unwritable(method, &error))?,
+            Manner::Keyed => keyed::download(url, sender, package_id, key),
         };
+        Ok((request, manner, session.keys().map(Key::clone)))
+    }
+
+    /// Asks for an archive; what comes back is one.
+    async fn open_archive(
+        &self,
+        (request, manner, keys): (Outgoing, Manner, [Key; 2]),
+    ) -> Result<reqwest::Response, ExchangeError> {
+        let method = Method::Download;
         let keys = [&keys[0], &keys[1]];
         let response = request.send(&self.http, &keys).await?;
         if response.status() == reqwest::StatusCode::OK {
@@ -74,7 +77,7 @@ impl ServerClient {
         let answered = Answered {
             method,
             response,
-            stamp,
+            manner,
         };
         Err(self.refusal(&answered, &keys))
     }

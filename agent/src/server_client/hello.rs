@@ -2,7 +2,7 @@
 
 use super::verify::{Proven, is_storable};
 use super::words::{self, Clocks};
-use super::{Answered, ExchangeError, ServerClient, Session, keyed, signed};
+use super::{Answered, ExchangeError, Manner, ServerClient, Session, keyed, signed};
 use crate::config::{self, Protocol};
 use crate::state;
 use oco_protocol::Timestamp;
@@ -25,49 +25,68 @@ impl ServerClient {
             // A server registers a computer once: keys that could then not be written would lock this agent out.
             config::store_keys(self.host.as_ref(), &self.paths.config, None, None)?;
         }
+        let manner = self.manner(Method::Hello, None).await;
         let started = Instant::now();
-        let result = match self.protocol {
-            Protocol::Signed => self.greet(&data, &mut session).await,
-            Protocol::Keyed => self.greet(&KeyedHelloData::from(data), &mut session).await,
+        let proven = match manner {
+            Ok(manner @ Manner::Signed(_)) => self.greet(&data, manner, &session).await,
+            Ok(manner @ Manner::Keyed) => self.greet(&KeyedHelloData::from(data), manner, &session).await,
+            Err(error) => Err(error),
         };
-        self.observe(Method::Hello, started, &result);
+        let elapsed = started.elapsed();
+        let result = match proven {
+            Ok(proven) => self.keep(proven, &mut session).await,
+            Err(error) => Err(error),
+        };
+        self.observe(Method::Hello, started, elapsed, &result);
         Ok((result?, registering && !session.server_key.is_empty()))
     }
 
-    /// Sends a hello and has its answer proven, kept and remembered.
+    /// Sends a hello and has its answer proven.
     async fn greet<D: Serialize>(
         &self,
         data: &D,
-        session: &mut Session,
-    ) -> Result<HelloAnswer, ExchangeError> {
+        manner: Manner,
+        session: &Session,
+    ) -> Result<Proven<HelloAnswer>, ExchangeError> {
         let (method, name) = (Method::Hello, Method::Hello.as_str());
-        let mut answered = self.ask(method, name, data, session, None).await?;
+        let mut answered = self.ask(method, name, data, session, manner).await?;
         if let Some(time) = self.better_time(&answered, session) {
             tracing::warn!(
                 time = words::moment(time),
                 "the timestamp was refused as too old; once more with a better one"
             );
-            answered = self.ask(method, name, data, session, Some(time)).await?;
+            let manner = self.manner(method, Some(time)).await?;
+            answered = self.ask(method, name, data, session, manner).await?;
         }
         let response = self.accepted(answered, session)?;
         let standard = self.standard(method, &response, session);
-        let proven = match self.protocol {
-            Protocol::Signed => signed::prove_hello(&response, standard)?,
-            Protocol::Keyed => keyed::prove_hello(&response, standard)?,
-        };
-        // Keys first: the server gives them out once, while a timestamp that is lost is merely accepted again.
+        match self.protocol {
+            Protocol::Signed => signed::prove_hello(&response, standard),
+            Protocol::Keyed => keyed::prove_hello(&response, standard),
+        }
+    }
+
+    /// Keeps what a proven answer brings, before anything in it is used. Keys first: the server gives them out once, while
+    /// a timestamp that is lost is merely accepted again.
+    async fn keep(
+        &self,
+        proven: Proven<HelloAnswer>,
+        session: &mut Session,
+    ) -> Result<HelloAnswer, ExchangeError> {
         self.keep_keys(&proven, session)?;
-        self.remember(method, &proven).await?;
         self.watch_clock(&proven, session);
-        Ok(proven.params)
+        self.remember(Method::Hello, proven).await
     }
 
     /// A time that a hello may be sent with again, after it was refused as too old.
     fn better_time(&self, answered: &Answered, session: &Session) -> Option<Timestamp> {
         let response = &answered.response;
-        let stamp = answered
-            .stamp
-            .filter(|_| response.status == 401 && response.reason(&session.keys()) == words::TOO_OLD)?;
+        let Manner::Signed(stamp) = answered.manner else {
+            return None;
+        };
+        if response.status != 401 || response.reason(&session.keys()) != words::TOO_OLD {
+            return None;
+        }
         let authentic = self.url.scheme() == "https";
         state::better_time(stamp, self.timestamps.clock(), response.date, authentic)
     }

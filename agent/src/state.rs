@@ -12,8 +12,15 @@ use tokio::time::Instant;
 /// How far this computer's clock may be ahead of the server's before its requests are stamped with the server's time.
 const MOST_AHEAD: Duration = Duration::from_secs(2 * 24 * 3600);
 
+/// A request that is stamped with a time this far behind the clock was so because the clock was not believed.
+const DOUBTED: Duration = Duration::from_secs(3600);
+
 /// Where nothing is known of the server's time, a clock that is past this (2050-01-01) is not believed.
 const LATEST_PLAUSIBLE: Timestamp = Timestamp::from_micros(2_524_608_000_000_000);
+
+/// What is sent instead (2026-01-01): a server takes any time from a computer that is new to it, and this one leaves room
+/// for the real ones, which its answer makes known.
+const LONG_AGO: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
 
 /// Both ends of the protocol's clock, on disk before they are relied on. Files are written on a blocking thread, and so
 /// that a caller that is dropped meanwhile neither loses nor disorders anything.
@@ -140,8 +147,8 @@ impl Last {
 fn plausible(clock: Timestamp, server: Option<Timestamp>) -> Timestamp {
     match server {
         Some(server) if clock > later(server, MOST_AHEAD) => server,
-        Some(_) => clock,
-        None => clock.min(LATEST_PLAUSIBLE),
+        None if clock > LATEST_PLAUSIBLE => LONG_AGO,
+        _ => clock,
     }
 }
 
@@ -157,7 +164,7 @@ pub fn better_time(
     authentic: bool,
 ) -> Option<Timestamp> {
     let date = date?;
-    if clock > refused && clock <= later(date, MOST_AHEAD) {
+    if clock > later(refused, DOUBTED) && clock <= later(date, MOST_AHEAD) {
         return Some(clock);
     }
     (authentic && date > refused).then_some(date)

@@ -1,7 +1,8 @@
 //! What an agent's requests look like, byte for byte.
 
 use crate::support::scripted::{
-    AGENT_KEY, Answer, Captured, SERVER_KEY, ScriptedServer, hello, raw, registration, response, signed,
+    AGENT_KEY, Captured, SERVER_KEY, ScriptedServer, archive_response, hello, raw, registration, repeated,
+    response, signed,
 };
 use crate::support::{Agent, REGISTRATION_KEY, stderr};
 use oco_protocol::{Key, signature};
@@ -115,20 +116,11 @@ fn a_download_is_signed_like_any_request_and_its_progress_is_reported() {
     let answer: fn(&Value, &[u8], &Value) -> Vec<u8> =
         |request, archive, ordered| match request["method"].as_str() {
             Some("oco.agent.hello") => signed(ordered, SERVER_KEY),
-            Some("oco.agent.download") => {
-                let head = format!(
-                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-                    archive.len()
-                );
-                [head.as_bytes(), archive].concat()
-            }
+            Some("oco.agent.download") => archive_response(archive),
             _ => signed(&json!({"job-succeeded": true}), SERVER_KEY),
         };
-    let steps = (0..200).map(|_| {
-        let (archive, ordered) = (archive.clone(), ordered.clone());
-        Box::new(move |request: &Captured| answer(&request.json(), &archive, &ordered)) as Answer
-    });
-    let server = ScriptedServer::start(steps.collect());
+    let steps = repeated(200, move |request| answer(&request.json(), &archive, &ordered));
+    let server = ScriptedServer::start(steps);
     let agent = Agent::new(&server.url);
     agent.set("report-frames = 2");
     let output = agent.check_in();

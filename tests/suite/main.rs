@@ -3,12 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod agent_bad_input;
+mod agent_clock;
 mod agent_defects;
+#[cfg(unix)]
+mod agent_keyed;
 #[cfg(target_os = "linux")]
 mod agent_killed;
 #[cfg(target_os = "linux")]
 mod agent_lock;
 mod agent_registration;
+#[cfg(unix)]
+mod agent_secrets;
 mod agent_tls;
 mod agent_trust;
 mod agent_wire;

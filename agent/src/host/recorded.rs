@@ -23,7 +23,7 @@ pub use staging::{StagedFile, StagedPackage};
 /// What a procedure does, decided by the test.
 type Script = dyn Fn(&Procedure) -> ScriptedRun + Send + Sync;
 
-/// What happens before a file is read, decided by the test.
+/// What happens before a file is read or written, decided by the test.
 type Obstacle = (PathBuf, Box<dyn Fn() + Send + Sync>);
 
 /// A recorded machine.
@@ -78,7 +78,7 @@ impl RecordedHost {
         }
     }
 
-    /// Calls `obstacle` each time before `path` is read, to wait or to fail there as a broken device would.
+    /// Calls `obstacle` each time before `path` is read or written, to wait or to fail there as a broken device would.
     #[must_use]
     pub fn with_obstacle(
         self,
@@ -160,6 +160,14 @@ impl RecordedHost {
         lock(&self.state)
     }
 
+    fn meet_obstacle(&self, path: &Path) {
+        if let Some((obstructed, obstacle)) = &self.obstacle
+            && path == obstructed
+        {
+            obstacle();
+        }
+    }
+
     /// How a path is called in the recording.
     fn key(&self, path: &Path) -> String {
         recording::key(self.recording.machine.os, path)
@@ -222,11 +230,7 @@ impl Host for RecordedHost {
     }
 
     fn read_file(&self, path: &Path) -> Result<Vec<u8>> {
-        if let Some((obstructed, obstacle)) = &self.obstacle
-            && path == obstructed
-        {
-            obstacle();
-        }
+        self.meet_obstacle(path);
         let key = self.key(path);
         if let Some(changed) = self.state().changed.get(&key) {
             let content = changed.as_ref().map(|(content, _)| content.clone());
@@ -341,6 +345,7 @@ impl Host for RecordedHost {
     }
 
     fn write_file(&self, path: &Path, content: &[u8], visibility: Visibility) -> Result<()> {
+        self.meet_obstacle(path);
         let mut state = self.state();
         if state.read_only {
             return Err(HostError::new(

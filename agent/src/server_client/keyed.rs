@@ -116,3 +116,103 @@ pub(super) fn prove<P: DeserializeOwned>(
         first_server_key: None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server_client::words::Clocks;
+    use oco_protocol::{Timestamp, signature};
+    use serde_json::{Value, json};
+
+    /// What comes of an answer with this `result`, signed with a key or not.
+    fn proven(result: &Value, signed_with: Option<&str>) -> Result<Proven<Value>, String> {
+        let body = SecretBytes::json(&json!({"id": 1, "error": null, "result": result})).unwrap();
+        let response = Incoming {
+            status: 200,
+            phrase: None,
+            signature: signed_with.map(|key| signature::sign(&Key::new(key), &body)),
+            date: None,
+            body,
+        };
+        let standard = Standard {
+            method: Method::Events,
+            server_key: &Key::new("server"),
+            last: Timestamp::from_micros(100_000_000),
+            clocks: Clocks {
+                own: Timestamp::ZERO,
+                server: None,
+            },
+        };
+        prove(&response, standard).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_answer_is_proven_by_its_server_key_or_its_signature() {
+        let with_key = json!({"success": true, "params": {"server-key": "server", "a": 1}});
+        let answered = proven(&with_key, None).unwrap();
+        assert_eq!((answered.params, answered.timestamp), (json!({"a": 1}), None));
+        assert!(
+            proven(
+                &json!({"success": "11", "params": [], "timestamp": 101}),
+                Some("server")
+            )
+            .is_ok()
+        );
+        for (result, signed_with, reason) in [
+            (json!({"success": true, "params": []}), None, "no server key"),
+            (
+                json!({"success": true, "params": {"server-key": "Server"}}),
+                None,
+                "another server key",
+            ),
+            (
+                json!({"success": true, "params": {"server-key": ""}}),
+                None,
+                "another server key",
+            ),
+            (
+                json!({"success": true, "params": {"server-key": "other"}}),
+                Some("server"),
+                "another server key",
+            ),
+            (with_key.clone(), Some("other"), "does not fit"),
+            (
+                json!({"success": false, "params": {"server-key": "server"}}),
+                None,
+                "did not succeed",
+            ),
+        ] {
+            let error = proven(&result, signed_with).err().unwrap();
+            assert!(error.contains(reason), "{result}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_timestamp_counts_where_it_is_signed() {
+        let at =
+            |seconds: u64| json!({"success": true, "params": {"server-key": "server"}, "timestamp": seconds});
+        assert!(
+            proven(&at(100), Some("server"))
+                .err()
+                .unwrap()
+                .contains("not newer")
+        );
+        let newer = proven(&at(101), Some("server")).unwrap();
+        assert_eq!(newer.timestamp, Some(Timestamp::from_micros(101_000_000)));
+        assert_eq!(proven(&at(100), None).unwrap().timestamp, None);
+    }
+
+    #[test]
+    fn a_download_s_query_is_escaped() {
+        let sender = Sender {
+            uid: "u".into(),
+            hostname: "pc&id=2".into(),
+        };
+        let url = Url::parse("https://oco.example/api-agent.php").unwrap();
+        let request = download(&url, &sender, &Id::Number(1), &Key::new("k&=#"));
+        assert_eq!(
+            request.url.query(),
+            Some("hostname=pc%26id%3D2&agent-key=k%26%3D%23&id=1")
+        );
+    }
+}

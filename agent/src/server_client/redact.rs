@@ -64,6 +64,7 @@ pub(super) fn url(url: &reqwest::Url, keys: &[&Key]) -> String {
         "" => url.path().to_owned(),
         query => format!("{}?{query}", url.path()),
     };
+    let shown: String = shown.chars().filter(|c| !c.is_control()).collect();
     cut(&without_keys(&shown, keys))
 }
 

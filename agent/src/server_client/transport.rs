@@ -63,10 +63,10 @@ impl Outgoing {
         tracing::debug!(
             method = %self.method,
             verb = %self.verb,
-            url = redact::url(&self.url, keys),
+            url = %redact::url(&self.url, keys),
             signed = self.signature.is_some(),
             bytes = bytes.len(),
-            body = redact::body(bytes, keys),
+            body = %redact::body(bytes, keys),
             "request"
         );
     }
@@ -138,7 +138,7 @@ impl Incoming {
             date = header("date"),
             signed = self.signature.is_some(),
             bytes = self.body.len(),
-            body = redact::body(&self.body, keys),
+            body = %redact::body(&self.body, keys),
             "response"
         );
     }

@@ -18,13 +18,17 @@ fn one_step_after(timestamp: Timestamp) -> Timestamp {
 
 /// A computer whose clock shows so many UNIX seconds.
 fn computer(clock: u64) -> Arc<RecordedHost> {
+    let host = recorded();
+    set_clock(&host, clock);
+    Arc::new(host)
+}
+
+fn recorded() -> RecordedHost {
     let machine = serde_json::json!({
         "os": "linux", "hostname": "pc", "kernel": {"release": "6.1", "machine": "x86_64"},
         "uptime_s": 1.0, "now": "2026-11-22T06:00:00Z",
     });
-    let host = RecordedHost::new(Recording::new(serde_json::from_value(machine).unwrap()));
-    host.set_now(UNIX_EPOCH + Duration::from_secs(clock));
-    Arc::new(host)
+    RecordedHost::new(Recording::new(serde_json::from_value(machine).unwrap()))
 }
 
 fn paths() -> Paths {
@@ -100,7 +104,11 @@ async fn an_absurd_clock_is_not_sent_to_a_server_whose_time_is_known() {
 #[tokio::test]
 async fn a_new_computer_with_an_absurd_clock_leaves_room_for_later_timestamps() {
     let host = computer(YEAR_2099);
-    assert_eq!(load(&host).next(None).await.unwrap(), LATEST_PLAUSIBLE);
+    let timestamps = load(&host);
+    assert_eq!(timestamps.next(None).await.unwrap(), LONG_AGO);
+    timestamps.accept(at(TODAY)).await.unwrap();
+    let next = timestamps.next(None).await.unwrap();
+    assert!(next >= at(TODAY) && next < at(TODAY + 60), "{next}");
 }
 
 #[tokio::test]
@@ -149,6 +157,24 @@ async fn a_caller_that_is_gone_leaves_file_and_memory_in_agreement() {
     }
 }
 
+#[tokio::test]
+async fn a_slow_disk_does_not_hold_up_what_else_runs() {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let slow = move || {
+        // On the runtime's own thread this would wait in vain.
+        let released = released.lock().unwrap().recv_timeout(Duration::from_secs(60));
+        assert!(released.is_ok(), "nothing else ran meanwhile");
+    };
+    // Once for reading it.
+    release.send(()).unwrap();
+    let host = Arc::new(recorded().with_obstacle(paths().sent_timestamp, slow));
+    let timestamps = load(&host);
+    let other = tokio::spawn(async move { release.send(()) });
+    timestamps.next(None).await.unwrap();
+    other.await.unwrap().unwrap();
+}
+
 #[test]
 fn a_refused_timestamp_is_mended_by_what_can_be_trusted_only() {
     let (old, now, far) = (at(TODAY - DAY), at(TODAY), at(YEAR_2099));
@@ -160,7 +186,8 @@ fn a_refused_timestamp_is_mended_by_what_can_be_trusted_only() {
     assert_eq!(better_time(old, at(0), Some(now), true), Some(now));
     assert_eq!(better_time(old, far, Some(now), false), None);
     assert_eq!(better_time(old, far, Some(now), true), Some(now));
-    // Nothing better is known.
+    // Nothing better is known, or the clock's own time was what was refused.
+    assert_eq!(better_time(now, at(TODAY + 5), Some(now), false), None);
     assert_eq!(better_time(old, far, None, true), None);
     assert_eq!(better_time(now, now, Some(now), true), None);
     assert_eq!(better_time(far, now, Some(now), true), None);

@@ -31,13 +31,24 @@ impl MockServer {
 
     /// Starts a server on a free port with more arguments.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        Self::start_in(TempDir::new().unwrap(), arguments, Stdio::null())
+    }
+
+    /// Starts a server that logs all it ever would.
+    pub(crate) fn start_talkative() -> Self {
         let folder = TempDir::new().unwrap();
-        let (process, agent_url, rest_url) = launch(
-            &Self::database_in(&folder),
-            "127.0.0.1:0",
-            folder.path(),
-            arguments,
-        );
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        Self::start_in(folder, &[], log.into())
+    }
+
+    /// The log of a talkative server.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    fn start_in(folder: TempDir, arguments: &[&str], log: Stdio) -> Self {
+        let command = command(&Self::database_in(&folder), "127.0.0.1:0", folder.path(), arguments);
+        let (process, agent_url, rest_url) = await_start(command, log);
         Self {
             agent_url,
             rest_url,
@@ -49,7 +60,7 @@ impl MockServer {
     /// The server that `command` starts, with REST calls going to `address` instead of where it says it listens.
     pub(crate) fn started_by(command: Command, address: impl FnOnce() -> String) -> Self {
         let folder = TempDir::new().unwrap();
-        let (process, agent_url, rest_url) = await_start(command);
+        let (process, agent_url, rest_url) = await_start(command, Stdio::null());
         let listens = rest_url.split('/').nth(2).unwrap().to_owned();
         Self {
             agent_url,
@@ -64,12 +75,8 @@ impl MockServer {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
         let address = self.rest_url.split('/').nth(2).unwrap().to_owned();
-        (self.process, self.agent_url, self.rest_url) = launch(
-            &Self::database_in(&self.folder),
-            &address,
-            self.folder.path(),
-            &[],
-        );
+        let command = command(&Self::database_in(&self.folder), &address, self.folder.path(), &[]);
+        (self.process, self.agent_url, self.rest_url) = await_start(command, Stdio::null());
     }
 
     /// Asks it to stop; the exit code.
@@ -252,7 +259,7 @@ impl Drop for MockServer {
     }
 }
 
-fn launch(database: &Path, listen: &str, folder: &Path, arguments: &[&str]) -> (Child, String, String) {
+fn command(database: &Path, listen: &str, folder: &Path, arguments: &[&str]) -> Command {
     let config = folder.join("server.toml");
     std::fs::write(
         &config,
@@ -272,14 +279,15 @@ fn launch(database: &Path, listen: &str, folder: &Path, arguments: &[&str]) -> (
             "--config",
         ])
         .arg(&config)
-        .args(arguments);
-    await_start(command)
+        .args(arguments)
+        .env("RUST_LOG", "trace");
+    command
 }
 
-fn await_start(mut command: Command) -> (Child, String, String) {
+fn await_start(mut command: Command, log: Stdio) -> (Child, String, String) {
     let mut process = command
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(log)
         .spawn()
         .unwrap();
     let (mut agent_url, mut rest_url) = (String::new(), String::new());

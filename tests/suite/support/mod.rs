@@ -117,6 +117,26 @@ impl Agent {
         command
     }
 
+    /// Makes a shell script that the agent finds before the system's program of that name.
+    #[cfg(unix)]
+    pub(crate) fn stand_in(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = self.folder().join("bin");
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// The command that runs it with its stand-ins.
+    #[cfg(unix)]
+    pub(crate) fn command_with_stand_ins(&self) -> Command {
+        let path = std::env::var("PATH").unwrap();
+        let mut command = self.command();
+        command.env("PATH", format!("{}:{path}", self.folder().join("bin").display()));
+        command
+    }
+
     /// Adds a line to the section `[agent]`.
     pub(crate) fn set(&self, line: &str) {
         let config = self

@@ -120,6 +120,24 @@ pub(crate) fn raw(response: Vec<u8>) -> Answer {
     Box::new(move |_| response.clone())
 }
 
+/// So many equal steps: `answer` decides by the request.
+pub(crate) fn repeated(
+    count: usize,
+    answer: impl Fn(&Captured) -> Vec<u8> + Clone + Send + 'static,
+) -> Vec<Answer> {
+    let step = |_| Box::new(answer.clone()) as Answer;
+    (0..count).map(step).collect()
+}
+
+/// A successful response whose body is an archive.
+pub(crate) fn archive_response(archive: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        archive.len()
+    );
+    [head.as_bytes(), archive].concat()
+}
+
 /// A script's step that answers a hello of a new computer as a real server does.
 pub(crate) fn registration() -> Answer {
     raw(signed(&hello(Some(SERVER_KEY), Some(AGENT_KEY)), SERVER_KEY))

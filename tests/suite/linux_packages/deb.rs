@@ -46,7 +46,10 @@ fn an_unattended_installation_works_and_purging_it_leaves_nothing(release: &str)
     let before = machine.files();
     install(&machine);
     assert_eq!(
-        machine.run("systemd-analyze verify --man=no oco-agent.service 2>&1"),
+        // What it says of the control groups of these containers is no matter of the unit.
+        machine.run(
+            "systemd-analyze verify --man=no oco-agent.service 2>&1 | grep -v 'compat systemd cgroup' || true"
+        ),
         ""
     );
     assert_eq!(
@@ -95,7 +98,7 @@ fn jobs_are_not_confined(lab: &Lab, machine: &Machine) {
         "{of_job}\ninstead of\n{of_system}"
     );
     assert!(of_job.contains("/usr/sbin:"), "{of_job}");
-    assert_eq!(machine.service("TasksMax"), "18446744073709551615");
+    assert_eq!(machine.service("TasksMax"), "infinity");
     assert_eq!(machine.service("KillMode"), "process");
 }
 

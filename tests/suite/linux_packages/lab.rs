@@ -218,13 +218,11 @@ impl Drop for Network {
     }
 }
 
+/// Begins as ci/packages-test says, which looks for what an interrupted run has left.
 fn unique_name(kind: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(1);
-    format!(
-        "oco-test-{}-{kind}-{}",
-        std::process::id(),
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    )
+    let run = std::env::var("OCO_TEST_RUN").expect("run these tests by ci/packages-test");
+    format!("{run}-{kind}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A command of docker's that must succeed; its standard output.

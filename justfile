@@ -28,6 +28,18 @@ bench *ARGS:
 footprint *ARGS:
     cargo run -p oco-benches --bin footprint -- {{ARGS}}
 
+# The agent for every x86_64 Linux with glibc from 2.17 on
+portable *ARGS:
+    ci/build-portable {{ARGS}}
+
+# The .deb and the .rpm
+package *ARGS:
+    ci/package {{ARGS}}
+
+# Installs, upgrades and removes the packages in containers
+packages-test *ARGS:
+    ci/packages-test {{ARGS}}
+
 # Licences, sources and bans of dependencies
 deny:
     ci/setup cargo-deny

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result};
 use clap::{Command, CommandFactory};
-use clap_complete::Shell;
+use clap_complete::{Generator, Shell};
 use clap_mangen::Man;
 use oco_agent::cli::Cli;
 use std::path::{Path, PathBuf};
@@ -24,20 +24,27 @@ fn main() -> Result<()> {
         .context("name the date for the pages, such as 2026-01-31")?;
     let mut completed = Cli::command();
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        clap_complete::generate_to(shell, &mut completed, "oco-agent", &folder)
-            .with_context(|| format!("cannot write the completions for {shell}"))?;
+        let mut text = Vec::new();
+        clap_complete::generate(shell, &mut completed, "oco-agent", &mut text);
+        let mut text = String::from_utf8(text).context("completions are not text")?;
+        if shell == Shell::Bash {
+            // The generator takes the hyphen in the program's name for a border between commands in one of two places, so
+            // that the options of tasks would never be found.
+            text = text.replace("oco__subcmd__agent", "oco__agent");
+        }
+        write_file(&folder, &shell.file_name("oco-agent"), text.as_bytes())?;
     }
     let configuration = CONFIGURATION
         .replace("@DATE@", &date)
         .replace("@VERSION@", env!("CARGO_PKG_VERSION"));
-    write_page(&folder, "oco-agent.ini.5", configuration.as_bytes())?;
+    write_file(&folder, "oco-agent.ini.5", configuration.as_bytes())?;
     let mut command = Cli::command().disable_help_subcommand(true);
     // Gives the tasks their full names.
     command.build();
-    write_page(&folder, "oco-agent.1", &page(&command, &date, SECTIONS)?)?;
+    write_file(&folder, "oco-agent.1", &page(&command, &date, SECTIONS)?)?;
     for task in command.get_subcommands().filter(|task| !task.is_hide_set()) {
         let name = task.get_display_name().unwrap_or(task.get_name());
-        write_page(&folder, &format!("{name}.1"), &page(task, &date, SEE_ALSO)?)?;
+        write_file(&folder, &format!("{name}.1"), &page(task, &date, SEE_ALSO)?)?;
     }
     Ok(())
 }
@@ -63,7 +70,7 @@ fn page(command: &Command, date: &str, sections: &str) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-fn write_page(folder: &Path, name: &str, text: &[u8]) -> Result<()> {
+fn write_file(folder: &Path, name: &str, text: &[u8]) -> Result<()> {
     let path = folder.join(name);
     std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -28,7 +28,7 @@ fn the_manual_page_explains_every_key_and_no_other() {
 
 #[test]
 fn the_packaged_configuration_is_accepted_without_a_warning() {
-    let document = Document::parse(include_str!("../../packaging/oco-agent.ini")).unwrap();
+    let document = Document::parse(include_str!("../../packaging/common/oco-agent.ini")).unwrap();
     let path = Path::new("oco-agent.ini");
     assert_eq!(unknown_keys(&document, path), Vec::<String>::new());
     let config = Config::from_document(&document, Os::Linux, path).unwrap();

@@ -46,7 +46,10 @@ fn an_unattended_installation_works_and_purging_it_leaves_nothing(release: &str)
     let before = machine.files();
     install(&machine);
     assert_eq!(
-        machine.run("systemd-analyze verify --man=no oco-agent.service 2>&1"),
+        // What it says of the control groups of these containers is no matter of the unit.
+        machine.run(
+            "systemd-analyze verify --man=no oco-agent.service 2>&1 | grep -v 'compat systemd cgroup' || true"
+        ),
         ""
     );
     assert_eq!(
@@ -80,6 +83,27 @@ fn an_unattended_installation_works_and_purging_it_leaves_nothing(release: &str)
     assert_eq!(machine.run("debconf-show oco-agent"), "");
 }
 
+#[test]
+#[ignore = "needs containers: ci/packages-test"]
+fn the_shell_completes_options_and_the_restarter_of_services_leaves_the_agent_alone() {
+    let lab = Lab::new();
+    let machine = lab.boot("12");
+    machine.run(&format!("dpkg -i {DEB}"));
+    let complete = |words: &str| {
+        machine.run(&format!(
+            "bash -euc '. /usr/share/bash-completion/completions/oco-agent; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+             $(complete -p oco-agent | grep -o \"_oco[^ ]*\") oco-agent ${{COMP_WORDS[-1]}} ${{COMP_WORDS[-2]}}; echo ${{COMPREPLY[@]}}'"
+        ))
+    };
+    assert_eq!(complete("oco-agent --dae"), "--daemon\n");
+    assert_eq!(complete("oco-agent inventory --pre"), "--pretty\n");
+    let evaluated = machine.run(
+        "perl -e 'our %nrconf; do \"/etc/needrestart/conf.d/oco-agent.conf\"; die $@ if $@;
+                  print join(\",\", map { \"oco-agent.service\" =~ /$_/ } keys %{$nrconf{override_rc}})'",
+    );
+    assert_eq!(evaluated, "1");
+}
+
 /// What the service is allowed, its jobs are: nothing may keep an installer from working.
 fn jobs_are_not_confined(lab: &Lab, machine: &Machine) {
     let facts = "umask; readlink /proc/PID/ns/mnt; grep -E '^(NoNewPrivs|CapBnd):' /proc/PID/status; \
@@ -95,7 +119,7 @@ fn jobs_are_not_confined(lab: &Lab, machine: &Machine) {
         "{of_job}\ninstead of\n{of_system}"
     );
     assert!(of_job.contains("/usr/sbin:"), "{of_job}");
-    assert_eq!(machine.service("TasksMax"), "18446744073709551615");
+    assert_eq!(machine.service("TasksMax"), "infinity");
     assert_eq!(machine.service("KillMode"), "process");
 }
 

@@ -5,6 +5,7 @@ use crate::support::mock::MockServer;
 use crate::support::{REGISTRATION_KEY, program, wait_for};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
+use tempfile::TempDir;
 
 /// The server's image: the newest, so that it has the C library that this computer built the server with.
 const SERVER_RELEASE: &str = "13";
@@ -15,6 +16,7 @@ pub(super) const SERVER_NAME: &str = "oco.example.test";
 pub(super) struct Lab {
     pub(super) server: MockServer,
     _server_container: Container,
+    _server_config: TempDir,
     network: Network,
 }
 
@@ -24,6 +26,12 @@ impl Lab {
         let network = Network::new();
         let name = unique_name("server");
         let container = Container(name.clone());
+        let config = TempDir::new().unwrap();
+        let text = format!(
+            "agent-key = \"{REGISTRATION_KEY}\"\napi-key = \"{}\"\n",
+            MockServer::API_KEY
+        );
+        std::fs::write(config.path().join("server.toml"), text).unwrap();
         let mut run = Command::new("docker");
         run.args(["run", "--name", &name, "--network", &network.0])
             .args(["--network-alias", SERVER_NAME, "--entrypoint", "/oco-mock-server"])
@@ -32,9 +40,17 @@ impl Lab {
                 "{}:/oco-mock-server:ro",
                 program("oco-mock-server").display()
             ))
+            .arg("--volume")
+            .arg(format!("{}:/config:ro", config.path().display()))
             .arg(format!("oco-test-debian:{SERVER_RELEASE}"))
-            .args(["--listen", "0.0.0.0:80", "--database", "sqlite::memory:"])
-            .args(["--agent-key", REGISTRATION_KEY, "--api-key", MockServer::API_KEY]);
+            .args([
+                "--listen",
+                "0.0.0.0:80",
+                "--database",
+                "sqlite::memory:",
+                "--config",
+                "/config/server.toml",
+            ]);
         let address = || {
             docker(&[
                 "inspect",
@@ -46,6 +62,7 @@ impl Lab {
         Self {
             server: MockServer::started_by(run, || format!("{}:80", address().trim())),
             _server_container: container,
+            _server_config: config,
             network,
         }
     }
@@ -201,13 +218,11 @@ impl Drop for Network {
     }
 }
 
+/// Begins as ci/packages-test says, which looks for what an interrupted run has left.
 fn unique_name(kind: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(1);
-    format!(
-        "oco-test-{}-{kind}-{}",
-        std::process::id(),
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    )
+    let run = std::env::var("OCO_TEST_RUN").expect("run these tests by ci/packages-test");
+    format!("{run}-{kind}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A command of docker's that must succeed; its standard output.

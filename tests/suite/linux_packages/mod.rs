@@ -17,9 +17,11 @@ const LATER_RPM: &str = "/packages/later/oco-agent-*.rpm";
 
 /// Makes a machine's agent check in every second. It reads its configuration anew without being stopped.
 fn hasten(machine: &Machine) {
+    let pid = machine.service("MainPID");
     machine.run(
         "sed -i 's/^\\[agent\\]$/&\\nquery-interval = 1/' /etc/oco-agent.ini; systemctl reload oco-agent",
     );
+    wait_for_renewal(machine, &pid);
 }
 
 /// Orders a job that runs until the file `/gate` is made, and waits until it runs; its deployment.

@@ -1,1 +1,1 @@
-//! Home of the benchmarks; see `benches/`.
+//! Home of the benchmarks; see `benches/`, and `footprint/` for what the shipped agent takes.

@@ -47,7 +47,12 @@ impl MockServer {
     }
 
     fn start_in(folder: TempDir, arguments: &[&str], log: Stdio) -> Self {
-        let command = command(&Self::database_in(&folder), "127.0.0.1:0", folder.path(), arguments);
+        let command = command(
+            &Self::database_in(&folder),
+            "127.0.0.1:0",
+            folder.path(),
+            arguments,
+        );
         let (process, agent_url, rest_url) = await_start(command, log);
         Self {
             agent_url,
@@ -75,7 +80,12 @@ impl MockServer {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
         let address = self.rest_url.split('/').nth(2).unwrap().to_owned();
-        let command = command(&Self::database_in(&self.folder), &address, self.folder.path(), &[]);
+        let command = command(
+            &Self::database_in(&self.folder),
+            &address,
+            self.folder.path(),
+            &[],
+        );
         (self.process, self.agent_url, self.rest_url) = await_start(command, Stdio::null());
     }
 
@@ -285,11 +295,7 @@ fn command(database: &Path, listen: &str, folder: &Path, arguments: &[&str]) -> 
 }
 
 fn await_start(mut command: Command, log: Stdio) -> (Child, String, String) {
-    let mut process = command
-        .stdout(Stdio::piped())
-        .stderr(log)
-        .spawn()
-        .unwrap();
+    let mut process = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
     let (mut agent_url, mut rest_url) = (String::new(), String::new());
     for line in BufReader::new(process.stdout.take().unwrap())
         .lines()

@@ -4,6 +4,7 @@ use super::{REGISTRATION_KEY, program, wait_for};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -26,14 +27,14 @@ impl MockServer {
 
     /// Starts a server on a free port.
     pub(crate) fn start() -> Self {
-        Self::start_in(TempDir::new().unwrap(), Stdio::null())
+        Self::start_in(TempDir::new().unwrap(), None)
     }
 
     /// Starts a server that logs all it ever would.
     pub(crate) fn start_talkative() -> Self {
         let folder = TempDir::new().unwrap();
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        Self::start_in(folder, log.into())
+        let log = File::create(folder.path().join("log")).unwrap();
+        Self::start_in(folder, Some(log))
     }
 
     /// The log of a talkative server.
@@ -41,7 +42,7 @@ impl MockServer {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
-    fn start_in(folder: TempDir, log: Stdio) -> Self {
+    fn start_in(folder: TempDir, log: Option<File>) -> Self {
         let (process, agent_url, rest_url) =
             launch(&Self::database_in(&folder), "127.0.0.1:0", folder.path(), log);
         Self {
@@ -61,7 +62,7 @@ impl MockServer {
             &Self::database_in(&self.folder),
             &address,
             self.folder.path(),
-            Stdio::null(),
+            None,
         );
     }
 
@@ -207,7 +208,7 @@ impl Drop for MockServer {
     }
 }
 
-fn launch(database: &Path, listen: &str, folder: &Path, log: Stdio) -> (Child, String, String) {
+fn launch(database: &Path, listen: &str, folder: &Path, log: Option<File>) -> (Child, String, String) {
     let config = folder.join("server.toml");
     std::fs::write(
         &config,
@@ -217,7 +218,11 @@ fn launch(database: &Path, listen: &str, folder: &Path, log: Stdio) -> (Child, S
         ),
     )
     .unwrap();
-    let mut process = Command::new(program("oco-mock-server"))
+    let mut command = Command::new(program("oco-mock-server"));
+    if log.is_some() {
+        command.env("RUST_LOG", "trace");
+    }
+    let mut process = command
         .args([
             "--listen",
             listen,
@@ -226,9 +231,8 @@ fn launch(database: &Path, listen: &str, folder: &Path, log: Stdio) -> (Child, S
             "--config",
         ])
         .arg(&config)
-        .env("RUST_LOG", "trace")
         .stdout(Stdio::piped())
-        .stderr(log)
+        .stderr(log.map_or_else(Stdio::null, Stdio::from))
         .spawn()
         .unwrap();
     let (mut agent_url, mut rest_url) = (String::new(), String::new());

@@ -4,6 +4,7 @@ use super::{REGISTRATION_KEY, program, wait_for};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -31,14 +32,14 @@ impl MockServer {
 
     /// Starts a server on a free port with more arguments.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
-        Self::start_in(TempDir::new().unwrap(), arguments, Stdio::null())
+        Self::start_in(TempDir::new().unwrap(), arguments, None)
     }
 
     /// Starts a server that logs all it ever would.
     pub(crate) fn start_talkative() -> Self {
         let folder = TempDir::new().unwrap();
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        Self::start_in(folder, &[], log.into())
+        let log = File::create(folder.path().join("log")).unwrap();
+        Self::start_in(folder, &[], Some(log))
     }
 
     /// The log of a talkative server.
@@ -46,7 +47,7 @@ impl MockServer {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
-    fn start_in(folder: TempDir, arguments: &[&str], log: Stdio) -> Self {
+    fn start_in(folder: TempDir, arguments: &[&str], log: Option<File>) -> Self {
         let command = command(
             &Self::database_in(&folder),
             "127.0.0.1:0",
@@ -65,7 +66,7 @@ impl MockServer {
     /// The server that `command` starts, with REST calls going to `address` instead of where it says it listens.
     pub(crate) fn started_by(command: Command, address: impl FnOnce() -> String) -> Self {
         let folder = TempDir::new().unwrap();
-        let (process, agent_url, rest_url) = await_start(command, Stdio::null());
+        let (process, agent_url, rest_url) = await_start(command, None);
         let listens = rest_url.split('/').nth(2).unwrap().to_owned();
         Self {
             agent_url,
@@ -86,7 +87,7 @@ impl MockServer {
             self.folder.path(),
             &[],
         );
-        (self.process, self.agent_url, self.rest_url) = await_start(command, Stdio::null());
+        (self.process, self.agent_url, self.rest_url) = await_start(command, None);
     }
 
     /// Asks it to stop; the exit code.
@@ -289,13 +290,19 @@ fn command(database: &Path, listen: &str, folder: &Path, arguments: &[&str]) -> 
             "--config",
         ])
         .arg(&config)
-        .args(arguments)
-        .env("RUST_LOG", "trace");
+        .args(arguments);
     command
 }
 
-fn await_start(mut command: Command, log: Stdio) -> (Child, String, String) {
-    let mut process = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+fn await_start(mut command: Command, log: Option<File>) -> (Child, String, String) {
+    if log.is_some() {
+        command.env("RUST_LOG", "trace");
+    }
+    let mut process = command
+        .stdout(Stdio::piped())
+        .stderr(log.map_or_else(Stdio::null, Stdio::from))
+        .spawn()
+        .unwrap();
     let (mut agent_url, mut rest_url) = (String::new(), String::new());
     for line in BufReader::new(process.stdout.take().unwrap())
         .lines()

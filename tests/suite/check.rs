@@ -59,6 +59,7 @@ fn a_sound_agent_passes_before_and_after_its_registration_and_nothing_changes() 
     for part in [
         "configuration  ",
         "no agent is running",
+        "ok    server         http://127.0.0.1:",
         "answers as an OCO server does",
         "clock          the same as the server's",
         "not registered yet",
@@ -239,6 +240,10 @@ fn a_proxy_is_asked_in_place_of_the_server() {
         "{text}"
     );
     assert!(text.contains("ok    agent API"), "{text}");
+    assert!(
+        text.contains("warn  server") && text.contains("use https://"),
+        "{text}"
+    );
 }
 
 #[test]

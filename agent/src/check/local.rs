@@ -10,6 +10,7 @@ use crate::inventory;
 use crate::lock;
 use crate::state;
 use oco_protocol::Timestamp;
+use std::net::IpAddr;
 use std::path::Path;
 
 const CONFIGURATION: &str = "configuration";
@@ -167,9 +168,8 @@ pub(super) fn lock(path: &Path) -> Vec<Item> {
 /// Which server it is; one that DNS names is taken over into `config`, but not stored.
 pub(super) fn server(host: &dyn Host, config: &mut Config) -> Item {
     if let Some(url) = &config.api_url {
-        let plain = url
-            .get(..5)
-            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("http:"));
+        let plain = reqwest::Url::parse(url)
+            .is_ok_and(|url| url.scheme() == "http" && !is_this_computer(url.host_str().unwrap_or_default()));
         let finding = format!("{}, from the configuration", without_credentials(url));
         return if plain {
             let hint =
@@ -197,6 +197,11 @@ pub(super) fn server(host: &dyn Host, config: &mut Config) -> Item {
             Item::fail(SERVER, with_causes(&error), hint)
         }
     }
+}
+
+fn is_this_computer(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// The URL as it may be shown: what stands before an `@` may be a password.

@@ -85,10 +85,7 @@ pub fn router(state: Arc<ServerState>) -> Router {
     Router::new()
         .route(AGENT_API_PATH, any(agent_api::handle))
         .route(OLD_DOWNLOAD_PATH, any(agent_api::handle))
-        .route(
-            CLIENT_API_PATH,
-            post(client_api::handle).layer(DefaultBodyLimit::max(state.limits.body)),
-        )
+        .route(CLIENT_API_PATH, post(client_api::handle))
         .nest("/mock/v1", rest)
         .route("/healthz", get(rest::health))
         .layer(from_fn_with_state(state.clone(), access_log::layer))

@@ -1,5 +1,6 @@
 //! The agent API of both generations: one file a method, the envelope all share, and the handler.
 
+mod answer;
 mod download;
 mod envelope;
 mod events;
@@ -14,29 +15,24 @@ use crate::access_log::{Label, Peer, UNKNOWN};
 use crate::error::Refusal;
 use crate::generation::{Generation, ServerGeneration};
 use crate::keys;
-use crate::php;
 use crate::state::ServerState;
 use crate::store::{Computer, Write};
+use answer::Seal;
 use axum::Extension;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Method as HttpMethod, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method as HttpMethod, Uri};
 use axum::response::{IntoResponse, Response};
 use envelope::Envelope;
-use oco_protocol::lenient::Success;
-use oco_protocol::rpc::{CONTENT_TYPE, Method};
-use oco_protocol::signature::{AGENT_SIGNATURE_HEADER, SERVER_SIGNATURE_HEADER};
+use oco_protocol::rpc::Method;
+use oco_protocol::signature::AGENT_SIGNATURE_HEADER;
 use oco_protocol::{Key, Timestamp, signature};
-use serde::Serialize;
-use serde_json::{Map, Value};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
 
 /// Most items of a list in one request: logins, events, passwords.
 const MAX_ITEMS: usize = 10_000;
-
-const NO_JSON: Refusal = Refusal::Conflict("the answer is no JSON");
 
 /// Serves one request, whatever its HTTP method: downloads are GET requests with a body.
 pub(crate) async fn handle(
@@ -130,12 +126,6 @@ struct Request<'a> {
     signature: Option<&'a [u8]>,
 }
 
-/// How an answer shows whose it is.
-struct Seal {
-    server_key: Key,
-    generation: Generation,
-}
-
 /// A registered computer that made the request.
 struct Sender {
     computer: Arc<Computer>,
@@ -211,84 +201,6 @@ impl Request<'_> {
             _ => Err(Refusal::InvalidSignature),
         }
     }
-
-    /// An answer as the server of that generation gives it.
-    fn answer<P: Serialize>(&self, seal: &Seal, success: Success, params: P) -> Result<Response, Refusal> {
-        match seal.generation {
-            Generation::Signed => self.write(&seal.server_key, success, params),
-            Generation::Keyed => {
-                let params = serde_json::to_value(params).map_err(|_| NO_JSON)?;
-                let mut entries = match params {
-                    Value::Object(entries) => entries,
-                    _ => Map::new(),
-                };
-                entries.insert("server-key".into(), seal.server_key.expose().into());
-                self.write(&seal.server_key, success, entries)
-            }
-        }
-    }
-
-    fn write<P: Serialize>(
-        &self,
-        server_key: &Key,
-        success: Success,
-        params: P,
-    ) -> Result<Response, Refusal> {
-        let state = self.state;
-        let current = state.generation == ServerGeneration::Current;
-        let answer = Answer {
-            id: &self.envelope.id,
-            error: (),
-            result: Outcome {
-                success,
-                params,
-                timestamp: current.then(|| state.answer_timestamp()),
-            },
-        };
-        let body = if state.php.has_textual_numbers() {
-            serde_json::to_value(&answer).and_then(|answer| serde_json::to_vec(&with_texts(answer)))
-        } else {
-            serde_json::to_vec(&answer)
-        };
-        let body = body.map_err(|_| NO_JSON)?;
-        let signature = current.then(|| signature::sign(server_key, &body));
-        let mut response = Response::new(Body::from(body));
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
-        if let Some(signature) = signature {
-            let signature = HeaderValue::from_str(&signature)
-                .map_err(|_| Refusal::Conflict("the signature is no header value"))?;
-            headers.insert(SERVER_SIGNATURE_HEADER, signature);
-        }
-        Ok(response)
-    }
-}
-
-/// An answer as it is written.
-#[derive(Serialize)]
-struct Answer<'a, P> {
-    id: &'a Value,
-    /// Always null.
-    error: (),
-    result: Outcome<P>,
-}
-
-#[derive(Serialize)]
-struct Outcome<P> {
-    success: Success,
-    params: P,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    timestamp: Option<Timestamp>,
-}
-
-/// An answer whose numbers are texts where they come from the database.
-fn with_texts(mut answer: Value) -> Value {
-    for list in ["software-jobs", "update-passwords"] {
-        if let Some(list) = answer.pointer_mut(&format!("/result/params/{list}")) {
-            php::numbers_to_texts(list);
-        }
-    }
-    answer
 }
 
 /// The first 16 bytes of the SHA-256 of `parts`, whose lengths go in too.

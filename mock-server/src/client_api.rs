@@ -15,7 +15,7 @@ use crate::php;
 use crate::state::ServerState;
 use access::Caller;
 use axum::Json;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -92,10 +92,10 @@ struct Envelope {
 pub(crate) async fn handle(
     State(state): State<Arc<ServerState>>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Response {
     let mut label = UNKNOWN;
-    let answer = exchange(state, &headers, &body, &mut label).await;
+    let answer = exchange(state, &headers, body, &mut label).await;
     let mut response = answer.unwrap_or_else(|refused| refused);
     response.extensions_mut().insert(label);
     response
@@ -105,16 +105,18 @@ pub(crate) async fn handle(
 async fn exchange(
     state: Arc<ServerState>,
     headers: &HeaderMap,
-    body: &[u8],
+    body: Body,
     label: &mut Label,
 ) -> Result<Response, Response> {
     let caller = access::authenticate(&state, headers)
         .await
         .map_err(IntoResponse::into_response)?;
+    // Not before it is known who sends it: a package may be large.
+    let body = read(&state, body).await?;
     let is_json = headers
         .get(header::CONTENT_TYPE)
         .is_some_and(|value| value.as_bytes() == CONTENT_TYPE.as_bytes());
-    let envelope = serde_json::from_slice::<Envelope>(body)
+    let envelope = serde_json::from_slice::<Envelope>(&body)
         .ok()
         .filter(|envelope| is_json && envelope.jsonrpc == JSONRPC_VERSION)
         .ok_or_else(bad_request)?;
@@ -138,6 +140,16 @@ async fn exchange(
         }
     };
     Ok(Json(answer).into_response())
+}
+
+/// The whole body, within the limits of size and time.
+async fn read(state: &ServerState, body: Body) -> Result<Bytes, Response> {
+    let reading = axum::body::to_bytes(body, state.limits.body);
+    match tokio::time::timeout(state.limits.body_timeout, reading).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(_)) => Err(StatusCode::PAYLOAD_TOO_LARGE.into_response()),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT.into_response()),
+    }
 }
 
 fn bad_request() -> Response {

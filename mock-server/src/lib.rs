@@ -29,6 +29,7 @@ mod php;
 mod policies;
 mod rest;
 mod router;
+mod rules;
 mod server;
 mod state;
 mod store;

@@ -111,6 +111,16 @@ pub(crate) async fn method_not_allowed(method: Method) -> ApiError {
     ApiError::MethodNotAllowed(method.to_string())
 }
 
+/// Default of flags.
+fn yes() -> bool {
+    true
+}
+
+/// Default minutes until a restart, shutdown or exit.
+fn five() -> i64 {
+    5
+}
+
 /// A page of a list, within bounds.
 fn page(offset: Option<i64>, limit: Option<i64>) -> Result<(i64, i64), ApiError> {
     let (offset, limit) = (offset.unwrap_or(0), limit.unwrap_or(100));

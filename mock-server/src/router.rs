@@ -99,10 +99,7 @@ pub fn router(state: Arc<ServerState>) -> Router {
     Router::new()
         .route(AGENT_API_PATH, agent_api.clone())
         .route(OLD_DOWNLOAD_PATH, agent_api)
-        .route(
-            CLIENT_API_PATH,
-            post(client_api::handle).layer(DefaultBodyLimit::max(state.limits.body)),
-        )
+        .route(CLIENT_API_PATH, post(client_api::handle))
         .nest("/mock/v1", rest)
         .route("/healthz", get(rest::health))
         .route("/metrics", get(metrics::show))

@@ -8,13 +8,12 @@ use crate::faults::{Faults, InvalidRule};
 use crate::generation::{PhpQuirks, ServerGeneration};
 use crate::instruments::Instruments;
 use crate::keys;
-use crate::policies::PolicyBook;
-use crate::store::groups::GroupKind;
+use crate::rules::Rules;
 use crate::store::settings::SaveSettings;
 use crate::store::users::{AddUser, UserOutcome};
-use crate::store::{Cache, OpenError, Store, StoreError, events::EventRule, passwords::StoredPasswordRule};
+use crate::store::{Cache, OpenError, Store, StoreError};
 use crate::tls::TlsError;
-use crate::users::{self, HashError, Role, User, Verifier};
+use crate::users::{self, HashError, Role, Verifier};
 use bytes::Bytes;
 use oco_protocol::{Key, Timestamp};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -79,31 +78,6 @@ pub(crate) struct Settings {
     pub(crate) self_registration: bool,
 }
 
-/// Rules that the answers to hellos and inventories depend on.
-#[derive(Debug, Default)]
-pub(crate) struct Rules {
-    pub(crate) events: Vec<EventRule>,
-    pub(crate) passwords: Vec<StoredPasswordRule>,
-    pub(crate) policies: PolicyBook,
-    pub(crate) users: Vec<User>,
-}
-
-impl Rules {
-    /// The password rules that hold for a computer in `groups`, one an account: of several, the first one.
-    pub(crate) fn passwords_for(&self, groups: &[i64]) -> Vec<StoredPasswordRule> {
-        let mut rules: Vec<StoredPasswordRule> = Vec::new();
-        for rule in &self.passwords {
-            let holds = rule
-                .computer_group_id
-                .is_none_or(|wanted| groups.iter().any(|group| self.policies.is_within(*group, wanted)));
-            if holds && rules.iter().all(|other| other.username != rule.username) {
-                rules.push(rule.clone());
-            }
-        }
-        rules
-    }
-}
-
 /// The keys that must not be in a computer's requests.
 #[derive(Debug)]
 struct KnownKeys {
@@ -146,6 +120,8 @@ pub struct ServerState {
     /// Held from reading the settings until their change is stored.
     settings_change: Mutex<()>,
     rules: RwLock<Arc<Rules>>,
+    /// Held while the rules are read again, so that those read last are kept.
+    rules_reload: Mutex<()>,
     last_answer: AtomicU64,
     bodies: Arc<Semaphore>,
     archives: Archives,
@@ -173,7 +149,7 @@ impl ServerState {
         let last_answer = AtomicU64::new(last_answer(&store).await?);
         let now = Timestamp::from_system_time(config.clock.now());
         let new_admin = first_user(&store, config.admin_password, &*config.random, now).await?;
-        let rules = load_rules(&store).await?;
+        let rules = Rules::load(&store).await?;
         let mut secret = [0; 32];
         // Not the random source of the configuration: a test that scripts that one scripts keys.
         SystemRandom.fill(&mut secret)?;
@@ -196,6 +172,7 @@ impl ServerState {
             settings: RwLock::new(settings),
             settings_change: Mutex::default(),
             rules: RwLock::new(Arc::new(rules)),
+            rules_reload: Mutex::default(),
             last_answer,
             bodies: Arc::new(Semaphore::new(config.limits.body_memory)),
             archives: Archives::default(),
@@ -266,7 +243,8 @@ impl ServerState {
 
     /// Reads the rules again after a change.
     pub(crate) async fn reload_rules(&self) -> Result<(), StoreError> {
-        let rules = load_rules(&self.store).await?;
+        let _turn = self.rules_reload.lock().await;
+        let rules = Rules::load(&self.store).await?;
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
         Ok(())
     }
@@ -325,15 +303,6 @@ async fn first_user(
         })),
         outcome => Err(StartError::Admin(format!("{outcome:?}"))),
     }
-}
-
-async fn load_rules(store: &Store) -> Result<Rules, StoreError> {
-    Ok(Rules {
-        events: store.event_rules().await?,
-        passwords: store.password_rules().await?,
-        users: store.users().await?,
-        policies: store.policies(&store.groups(GroupKind::Computers).await?).await?,
-    })
 }
 
 /// The configured key, else the stored one, else a new one.

@@ -21,6 +21,7 @@ pub(crate) mod packages;
 pub(crate) mod passwords;
 pub(crate) mod policies;
 pub(crate) mod reports;
+mod rows;
 pub(crate) mod settings;
 pub(crate) mod software;
 pub(crate) mod stats;

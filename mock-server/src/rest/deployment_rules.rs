@@ -1,6 +1,6 @@
 //! Deployment rules.
 
-use super::{Body, Path, created, text};
+use super::{Body, Path, created, five, text, yes};
 use crate::error::ApiError;
 use crate::state::ServerState;
 use crate::store::deployment_rules::{AddDeploymentRule, EnableDeploymentRule};
@@ -31,14 +31,6 @@ pub(crate) struct NewRule {
     /// Minutes until a package's restart, shutdown or exit.
     #[serde(default = "five")]
     post_action_timeout: i64,
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn five() -> i64 {
-    5
 }
 
 /// Lists rules.

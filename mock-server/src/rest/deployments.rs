@@ -1,6 +1,6 @@
 //! Deployments: containers of jobs.
 
-use super::{Body, Path, created, text};
+use super::{Body, Path, created, five, text, yes};
 use crate::conditions;
 use crate::error::ApiError;
 use crate::state::ServerState;
@@ -57,14 +57,6 @@ enum Computers {
 #[serde(rename_all = "lowercase")]
 enum All {
     All,
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn five() -> i64 {
-    5
 }
 
 /// Makes a deployment.

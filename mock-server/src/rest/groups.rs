@@ -1,6 +1,6 @@
 //! Groups of computers and of packages.
 
-use super::{Body, Path, created, text};
+use super::{Body, Path, created, removed, text};
 use crate::error::ApiError;
 use crate::state::ServerState;
 use crate::store::groups::{AddGroup, ChangeMembership, GroupKind, RemoveGroup};
@@ -72,11 +72,9 @@ pub(crate) async fn remove(
         cache: state.store.cache.clone(),
         id,
     };
-    if !state.store.write(write).await? {
-        return Err(ApiError::NotFound(format!("group {id}")));
-    }
+    let removal = state.store.write(write).await?;
     state.reload_rules().await?;
-    Ok(StatusCode::NO_CONTENT)
+    removed(removal, || format!("group {id}"))
 }
 
 /// Lists the ids of a group's members.

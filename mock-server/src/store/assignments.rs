@@ -2,6 +2,7 @@
 
 use super::deployment_rules::make_jobs;
 use super::jobs::recount;
+use super::rows::delete;
 use super::{Batch, Cache, Write};
 use oco_protocol::Timestamp;
 use std::sync::Arc;
@@ -48,15 +49,11 @@ impl Write for RemoveAssignment {
             .execute(batch.connection())
             .await?;
         }
-        let removed = sqlx::query(sql)
-            .bind(self.id)
-            .execute(batch.connection())
-            .await?
-            .rows_affected();
+        let removed = delete(batch, sql, self.id).await?;
         match self.kind {
             Assignment::Installation => make_jobs(batch, &self.cache, self.now).await?,
             Assignment::Container | Assignment::Job => recount(batch, &self.cache).await?,
         }
-        Ok(removed > 0)
+        Ok(removed)
     }
 }

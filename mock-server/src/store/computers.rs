@@ -4,6 +4,7 @@ use super::cache::key_of;
 use super::check_ins::CheckInRow;
 use super::inventory::{ChangedSection, write_sections};
 use super::packages::Removal;
+use super::rows::delete;
 use super::{Batch, Cache, Computer, ComputerState, Write, micros};
 use oco_protocol::{Key, Timestamp};
 use std::net::IpAddr;
@@ -243,12 +244,7 @@ impl Write for RemoveComputer {
         if jobs > 0 && !self.force {
             return Ok(Removal::InUse);
         }
-        let removed = sqlx::query("DELETE FROM computers WHERE id = ?")
-            .bind(self.id)
-            .execute(batch.connection())
-            .await?
-            .rows_affected();
-        if removed == 0 {
+        if !delete(batch, "DELETE FROM computers WHERE id = ?", self.id).await? {
             return Ok(Removal::NotFound);
         }
         let (cache, id) = (self.cache.clone(), self.id);

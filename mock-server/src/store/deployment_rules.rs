@@ -2,8 +2,9 @@
 //!
 //! Jobs are made when something they depend on changes: the rule, a membership, or an installation that is taken away.
 
-use super::deployments::{FIRST_STATE, FIRST_STATE_TABLES, exists};
+use super::deployments::{FIRST_STATE, FIRST_STATE_TABLES};
 use super::jobs::recount;
+use super::rows::exists;
 use super::{Batch, Cache, Store, StoreError, Write, micros};
 use oco_protocol::Timestamp;
 use serde::Serialize;

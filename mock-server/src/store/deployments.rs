@@ -1,5 +1,6 @@
 //! Deployments: containers with a job for every package on every computer.
 
+use super::rows::exists;
 use super::{Batch, Cache, Store, StoreError, Write, micros, placeholders, timestamp};
 use crate::jobs::JobState;
 use oco_protocol::Timestamp;
@@ -266,15 +267,6 @@ async fn count_new_jobs(batch: &mut Batch, cache: &Arc<Cache>, container: i64) -
         }
     });
     Ok(())
-}
-
-/// Whether a row of that id is there.
-pub(super) async fn exists(batch: &mut Batch, sql: &'static str, id: i64) -> Result<bool, sqlx::Error> {
-    let row: Option<(i64,)> = sqlx::query_as(sql)
-        .bind(id)
-        .fetch_optional(batch.connection())
-        .await?;
-    Ok(row.is_some())
 }
 
 impl Store {

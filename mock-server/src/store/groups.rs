@@ -1,7 +1,8 @@
 //! Groups of computers and of packages: trees with members.
 
 use super::deployment_rules::make_jobs;
-use super::deployments::exists;
+use super::packages::Removal;
+use super::rows::{delete, exists};
 use super::{Batch, Cache, Store, StoreError, Write};
 use oco_protocol::Timestamp;
 use serde::Serialize;
@@ -71,7 +72,7 @@ impl Write for AddGroup {
     }
 }
 
-/// Removes a group with the groups in it; its members stay.
+/// Removes a group with the groups in it; its members stay. One that users are limited to stays too.
 #[derive(Debug)]
 pub(crate) struct RemoveGroup {
     pub(crate) kind: GroupKind,
@@ -80,23 +81,41 @@ pub(crate) struct RemoveGroup {
 }
 
 impl Write for RemoveGroup {
-    /// False: there is no such group.
-    type Output = bool;
+    type Output = Removal;
     const OPERATION: &'static str = "remove a group";
 
-    async fn apply(&self, batch: &mut Batch) -> Result<bool, sqlx::Error> {
-        let sql = format!("DELETE FROM {} WHERE id = ?", self.kind.table());
-        let removed = sqlx::query(AssertSqlSafe(sql))
-            .bind(self.id)
-            .execute(batch.connection())
-            .await?
-            .rows_affected();
+    async fn apply(&self, batch: &mut Batch) -> Result<Removal, sqlx::Error> {
+        if self.kind == GroupKind::Computers && self.limits_users(batch).await? {
+            return Ok(Removal::InUse);
+        }
+        let sql = match self.kind {
+            GroupKind::Computers => "DELETE FROM computer_groups WHERE id = ?",
+            GroupKind::Packages => "DELETE FROM package_groups WHERE id = ?",
+        };
+        if !delete(batch, sql, self.id).await? {
+            return Ok(Removal::NotFound);
+        }
         // Rules of the group go with it, and their jobs with them.
         super::jobs::recount(batch, &self.cache).await?;
         if self.kind == GroupKind::Computers {
             publish_memberships(batch, &self.cache).await?;
         }
-        Ok(removed > 0)
+        Ok(Removal::Done)
+    }
+}
+
+impl RemoveGroup {
+    /// Whether users are limited to it or to a group in it: without it they would have no limit.
+    async fn limits_users(&self, batch: &mut Batch) -> Result<bool, sqlx::Error> {
+        let users: i64 = sqlx::query_scalar(
+            "WITH RECURSIVE inside (id) AS (SELECT id FROM computer_groups WHERE id = ? UNION ALL \
+             SELECT g.id FROM computer_groups g JOIN inside i ON g.parent_id = i.id) \
+             SELECT COUNT(*) FROM user_limits WHERE group_id IN (SELECT id FROM inside)",
+        )
+        .bind(self.id)
+        .fetch_one(batch.connection())
+        .await?;
+        Ok(users > 0)
     }
 }
 

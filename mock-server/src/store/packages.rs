@@ -1,6 +1,7 @@
 //! Packages and their archives.
 
 use super::jobs::recount;
+use super::rows::delete;
 use super::{Batch, Cache, Store, StoreError, Write, micros, timestamp};
 use bytes::Bytes;
 use oco_protocol::Timestamp;
@@ -139,12 +140,7 @@ impl Write for RemovePackage {
         if uses > 0 && !self.force {
             return Ok(Removal::InUse);
         }
-        let removed = sqlx::query("DELETE FROM packages WHERE id = ?")
-            .bind(self.id)
-            .execute(batch.connection())
-            .await?
-            .rows_affected();
-        if removed == 0 {
+        if !delete(batch, "DELETE FROM packages WHERE id = ?", self.id).await? {
             return Ok(Removal::NotFound);
         }
         sqlx::query("DELETE FROM package_families WHERE id NOT IN (SELECT family_id FROM packages)")

@@ -1,6 +1,6 @@
 //! Rotated passwords and the rules that have them rotated.
 
-use super::deployments::exists;
+use super::rows::exists;
 use super::{Batch, Computer, Store, StoreError, Write, micros};
 use oco_protocol::{Key, Timestamp};
 use serde::Serialize;

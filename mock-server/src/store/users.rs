@@ -1,7 +1,7 @@
 //! Users of the client API.
 
 use super::cache::key_of;
-use super::deployments::exists;
+use super::rows::{delete, exists};
 use super::{Batch, Store, StoreError, Write, micros};
 use crate::users::{Role, User};
 use oco_protocol::Timestamp;
@@ -104,15 +104,12 @@ impl Write for RemoveUser {
         if is_last_administrator(batch, self.0).await? {
             return Ok(UserOutcome::LastAdministrator);
         }
-        let removed = sqlx::query("DELETE FROM users WHERE id = ?")
-            .bind(self.0)
-            .execute(batch.connection())
-            .await?
-            .rows_affected();
-        Ok(match removed {
-            0 => UserOutcome::NoSuchUser,
-            _ => UserOutcome::Done(self.0),
-        })
+        Ok(
+            match delete(batch, "DELETE FROM users WHERE id = ?", self.0).await? {
+                true => UserOutcome::Done(self.0),
+                false => UserOutcome::NoSuchUser,
+            },
+        )
     }
 }
 

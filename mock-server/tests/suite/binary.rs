@@ -110,9 +110,54 @@ fn version_and_help_succeed() {
         concat!("oco-mock-server ", env!("CARGO_PKG_VERSION"))
     );
     let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
-    for option in ["--listen", "--database", "--agent-key", "--config"] {
+    for option in [
+        "--listen",
+        "--database",
+        "--agent-key",
+        "--config",
+        "--server-generation",
+        "--php-quirks",
+    ] {
         assert!(help.contains(option));
     }
+}
+
+/// What the program prints when it starts.
+fn greeting(folder: &Path) -> Vec<String> {
+    let mut child = program()
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            "--server-generation",
+            "2022",
+            "--php-quirks",
+            "7",
+        ])
+        .env("XDG_DATA_HOME", folder)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = Vec::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        lines.push(line.unwrap());
+        if lines.last().unwrap().starts_with("database:") {
+            break;
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    lines
+}
+
+#[test]
+fn the_first_administrator_is_told_at_the_first_start_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = |lines: &[String]| lines.iter().any(|line| line.contains("admin, password "));
+    let first = greeting(folder.path());
+    assert!(told(&first), "{first:?}");
+    let second = greeting(folder.path());
+    assert!(!told(&second), "{second:?}");
+    assert!(second.iter().any(|line| line.contains("/api-client.php")));
 }
 
 #[test]
@@ -127,6 +172,8 @@ fn bad_input_fails_in_one_line_with_its_cause() {
     assert_fails(&["surplus"], 2, &["surplus"]);
     assert_fails(&["--listen"], 2, &["--listen"]);
     assert_fails(&with_memory(&["--listen", "nowhere"]), 2, &["nowhere", "IP:PORT"]);
+    assert_fails(&["--server-generation", "1999"], 2, &["1999", "current, 2022"]);
+    assert_fails(&["--php-quirks", "5"], 2, &["\"5\"", "8, 7, off"]);
     assert_fails(
         &with_memory(&["--listen", "127.0.0.1:0", "--agent-key", ""]),
         2,

@@ -234,6 +234,37 @@ async fn the_last_administrator_stays_and_bad_users_are_refused() {
 }
 
 #[tokio::test]
+async fn a_group_that_limits_a_user_stays_so_that_the_limit_does() {
+    let server = TestServer::start().await;
+    let parent = server.group("computers", "parent", None, &[]).await;
+    let child = server.group("computers", "child", Some(parent), &[]).await;
+    user(&server, "l", "operator", &[child]).await;
+    for group in [parent, child] {
+        let path = format!("/groups/computers/{group}");
+        assert_eq!(server.rest("DELETE", &path, None).await.0, 409);
+    }
+    server
+        .change("PUT", "/users/2", Some(json!({"computer_groups": []})))
+        .await;
+    server
+        .change("DELETE", &format!("/groups/computers/{parent}"), None)
+        .await;
+    assert_eq!(server.get("/groups/computers").await["groups"], json!([]));
+}
+
+#[tokio::test]
+async fn a_body_is_not_read_before_it_is_known_who_sends_it() {
+    let server = TestServer::start_with(|config| config.limits.body = 1000).await;
+    let headers = [("content-type", "application/json")];
+    let large = [b' '; 2000];
+    let stranger = send(server.addr, "POST", "/api-client.php", &headers, &large).await;
+    assert_eq!(stranger.status, 401);
+    let headers = [headers[0], ("authorization", "Basic YWRtaW46YWRtaW4=")];
+    let known = send(server.addr, "POST", "/api-client.php", &headers, &large).await;
+    assert_eq!(known.status, 413);
+}
+
+#[tokio::test]
 async fn the_first_administrator_is_made_once_with_the_password_told() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("oco.db").display());

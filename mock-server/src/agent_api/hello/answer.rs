@@ -2,7 +2,8 @@
 
 use super::decide::wants_update;
 use crate::error::Refusal;
-use crate::state::{Rules, ServerState};
+use crate::rules::Rules;
+use crate::state::ServerState;
 use crate::store::events::EventRule;
 use crate::store::jobs::ExpireJobs;
 use crate::store::passwords::{StoredPassword, StoredPasswordRule};

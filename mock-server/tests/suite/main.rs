@@ -12,6 +12,7 @@ mod conformance;
 mod faults;
 mod jobs;
 mod limits;
+mod metrics;
 mod refusals;
 mod registration;
 mod rest;

@@ -63,10 +63,11 @@ async fn call(service: Router, request: HttpRequest<Body>) -> Bytes {
     axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap()
 }
 
-/// The mock server on a database in a file, and computers that have registered there.
-async fn registered(folder: &std::path::Path) -> (Router, Vec<Computer>) {
+/// The mock server, which checks requests against the protocol or not, on a database in a file, and computers that have registered there.
+async fn registered(folder: &std::path::Path, conformance: bool) -> (Router, Vec<Computer>) {
     let config = Config {
-        database: format!("sqlite:{}", folder.join("oco.db").display()),
+        database: format!("sqlite:{}", folder.join(format!("{conformance}.db")).display()),
+        conformance,
         agent_key: Some(Key::new(REGISTRATION_KEY)),
         ..Config::default()
     };
@@ -127,8 +128,13 @@ fn hellos(criterion: &mut Criterion) {
     // Beside the build rather than in /tmp, which may be memory, where commits cost nothing.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let mut group = criterion.benchmark_group("hello");
-    let durable = runtime.block_on(registered(folder.path()));
-    for (name, (service, computers)) in [("mock server, durable", durable), ("bare handler", bare())] {
+    let durable = runtime.block_on(registered(folder.path(), true));
+    let unchecked = runtime.block_on(registered(folder.path(), false));
+    for (name, (service, computers)) in [
+        ("mock server, durable", durable),
+        ("mock server, durable, no checks", unchecked),
+        ("bare handler", bare()),
+    ] {
         group.throughput(Throughput::Elements(1));
         group.bench_function(format!("{name}, one at a time"), |bencher| {
             bencher.to_async(&runtime).iter_batched(

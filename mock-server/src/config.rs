@@ -41,7 +41,9 @@ pub struct Config {
     pub limits: Limits,
     /// Encryption; none: plain HTTP.
     pub tls: Option<Tls>,
-    /// Whether requests against the protocol are refused; otherwise they are only noted.
+    /// Whether requests are checked against the protocol.
+    pub conformance: bool,
+    /// Whether those against it are refused; otherwise they are only noted.
     pub strict: bool,
     /// Faults from the start on.
     pub faults: Vec<Rule>,
@@ -124,6 +126,7 @@ impl Default for Config {
             php_quirks: PhpQuirks::default(),
             limits: Limits::default(),
             tls: None,
+            conformance: true,
             strict: false,
             faults: Vec::new(),
             fault_seed: 0,
@@ -182,6 +185,8 @@ pub struct FileConfig {
     pub tls_cert: Option<PathBuf>,
     /// PEM file.
     pub tls_key: Option<PathBuf>,
+    /// See [`Config::conformance`].
+    pub conformance: Option<bool>,
     /// See [`Config::strict`].
     pub strict: bool,
     /// See [`Config::fault_seed`].
@@ -302,6 +307,7 @@ impl FileConfig {
                 connections: self.max_connections.unwrap_or(defaults.connections),
                 drain_timeout: seconds(self.drain_timeout, defaults.drain_timeout),
             },
+            conformance: self.conformance.unwrap_or(true),
             strict: self.strict,
             faults: self.faults,
             fault_seed: self.fault_seed,
@@ -379,6 +385,26 @@ mod tests {
         assert_eq!(config.php_quirks, PhpQuirks::Off);
         assert_eq!((config.limits.body, config.limits.connections), (1, 4));
         assert_eq!(config.limits.drain_timeout, Duration::ZERO);
+    }
+
+    #[test]
+    fn certificates_come_of_two_files_or_of_an_authority_beside_the_database() {
+        let tls = |text: &str, database: &str| {
+            let config = FileConfig::parse(text, Path::new("mock.toml")).unwrap();
+            config.tls(database)
+        };
+        assert_eq!(tls("", "sqlite::memory:"), Ok(None));
+        assert!(tls("tls-cert = 'c.pem'", "sqlite::memory:").is_err());
+        let files = tls("tls-cert = 'c.pem'\ntls-key = 'k.pem'", "sqlite::memory:");
+        assert!(matches!(files, Ok(Some(Tls::Files { .. }))));
+        for (text, names) in [
+            ("tls = true", vec![]),
+            ("tls-names = ['a']", vec!["a".to_owned()]),
+        ] {
+            let folder = PathBuf::from("/data");
+            let expected = Tls::OwnAuthority { folder, names };
+            assert_eq!(tls(text, "sqlite:/data/oco.db"), Ok(Some(expected)));
+        }
     }
 
     #[test]

@@ -34,11 +34,15 @@ const MAX_REFUSAL: usize = 1024;
 pub(crate) trait Keys: Send + Sync + std::fmt::Debug {
     /// The keys of the computer of that name, and the one that computers register with.
     fn of(&self, hostname: &str) -> Vec<Key>;
+
+    /// Whether one of them, if it is not shorter than that, is in `body`.
+    fn is_in(&self, hostname: &str, body: &[u8], min_length: usize) -> bool;
 }
 
 /// What is checked, and what was found.
 #[derive(Debug)]
 pub(crate) struct Conformance {
+    on: bool,
     strict: bool,
     keys: OnceLock<Mutex<Arc<dyn Keys>>>,
     checked: AtomicU64,
@@ -55,8 +59,10 @@ struct Checked {
 }
 
 impl Conformance {
-    pub(crate) fn new(strict: bool) -> Self {
+    /// Checks what is sent, if `on`; refuses what is wrong, if `strict`.
+    pub(crate) fn new(on: bool, strict: bool) -> Self {
         Self {
+            on,
             strict,
             keys: OnceLock::new(),
             checked: AtomicU64::new(0),
@@ -147,6 +153,10 @@ impl Conformance {
 }
 
 impl Filter for Conformance {
+    fn is_active(&self) -> bool {
+        self.on
+    }
+
     fn request(&self, exchange: &mut Exchange) -> Flow {
         self.checked.fetch_add(1, Ordering::Relaxed);
         let mut notes = Notes::default();
@@ -226,11 +236,9 @@ impl Conformance {
         {
             notes.add(Rule::SecretKey, || "a key in the query".into());
         }
-        for key in self.keys_of(&exchange.hostname) {
-            let key = key.expose().as_bytes();
-            if key.len() >= MIN_KEY && memchr::memmem::find(&exchange.body, key).is_some() {
-                notes.add(Rule::SecretKey, || "the value of a key".into());
-            }
+        let known = self.keys.get().map(|keys| lock(keys).clone());
+        if known.is_some_and(|keys| keys.is_in(&exchange.hostname, &exchange.body, MIN_KEY)) {
+            notes.add(Rule::SecretKey, || "the value of a key".into());
         }
     }
 }

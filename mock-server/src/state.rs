@@ -99,6 +99,21 @@ impl Keys for KnownKeys {
         }
         keys
     }
+
+    fn is_in(&self, hostname: &str, body: &[u8], min_length: usize) -> bool {
+        let found = |key: &Key| {
+            key.expose().len() >= min_length && memchr::memmem::find(body, key.expose().as_bytes()).is_some()
+        };
+        let computer = self.cache.get(hostname);
+        found(&self.registration)
+            || computer.is_some_and(|computer| {
+                let state = computer.state();
+                [&state.agent_key, &state.server_key]
+                    .into_iter()
+                    .flatten()
+                    .any(found)
+            })
+    }
 }
 
 /// What all requests share.
@@ -131,7 +146,7 @@ impl ServerState {
     /// Opens the database and settles the keys.
     pub async fn open(config: Config) -> Result<Arc<Self>, StartError> {
         let faults = Faults::new(&config.faults, config.fault_seed)?;
-        let conformance = Conformance::new(config.strict);
+        let conformance = Conformance::new(config.conformance || config.strict, config.strict);
         let instruments = Instruments::new(conformance, faults, config.filters.clone());
         Self::open_with(config, Arc::new(instruments)).await
     }

@@ -95,6 +95,11 @@ fn a_small_fleet_converges_at_a_server_process_and_the_server_agrees() {
         assert_eq!(computer["state"], "inventoried", "{computer}");
     }
     assert_eq!(server.get("jobs?state=succeeded&limit=100")["total"], 12);
+    assert_eq!(
+        server.findings(),
+        Vec::<String>::new(),
+        "no agent has broken the protocol"
+    );
 }
 
 #[test]

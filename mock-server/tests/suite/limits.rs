@@ -62,6 +62,56 @@ async fn slow_clients_are_cut_off_and_do_not_stop_others() {
 }
 
 #[tokio::test]
+async fn many_slow_and_hostile_clients_do_not_hold_up_an_agent() {
+    let server = TestServer::start().await;
+    let mut hostile = Vec::new();
+    for beginning in [
+        "",
+        "POST /api-agent.php HTTP/1.1\r\nhost",
+        "POST /api-agent.php HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 60000\r\n\r\n{",
+        "GET /mock/v1/stats HTTP/1.1\r\nhost: x\r\n\r\nGET /mock/v1/stats HTTP/1.1\r\nhost: x\r\n\r\n",
+        "\u{16}\u{3}\u{1} rubbish\r\n\r\n",
+    ] {
+        for _ in 0..100 {
+            let mut stream = TcpStream::connect(server.addr).await.unwrap();
+            stream.write_all(beginning.as_bytes()).await.unwrap();
+            hostile.push(stream);
+        }
+    }
+    let check_ins = async {
+        let mut agent = TestAgent::registered(&server, "pc").await;
+        for _ in 0..20 {
+            agent.hello(&server).await;
+        }
+        let update = json!({"hostname": "pc", "os": "x".repeat(100_000)});
+        agent.ask(&server, "update", update).await;
+    };
+    tokio::time::timeout(Duration::from_secs(10), check_ins)
+        .await
+        .unwrap();
+    drop(hostile);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_head_beyond_the_limit_is_refused() {
+    let server = TestServer::start().await;
+    let mut stream = TcpStream::connect(server.addr).await.unwrap();
+    let head = format!(
+        "GET /healthz HTTP/1.1\r\nhost: x\r\nlong: {}\r\n",
+        "x".repeat(100_000)
+    );
+    drop(stream.write_all(head.as_bytes()).await);
+    let mut answer = Vec::new();
+    drop(stream.read_to_end(&mut answer).await);
+    assert!(
+        answer.is_empty() || answer.starts_with(b"HTTP/1.1 431"),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
+}
+
+#[tokio::test]
 async fn a_kept_alive_connection_serves_many_requests_and_idle_ones_do_not_delay_the_end() {
     let server = TestServer::start().await;
     let mut idle = TcpStream::connect(server.addr).await.unwrap();

@@ -17,6 +17,7 @@ mod groups;
 mod jobs;
 mod keyed;
 mod limits;
+mod metrics;
 mod php;
 mod refusals;
 mod registration;

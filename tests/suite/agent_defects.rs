@@ -5,18 +5,18 @@
 
 use crate::support::scripted::{Captured, SERVER_KEY, ScriptedServer, hello, signed};
 use crate::support::{Agent as Installed, wait_for};
+use oco_agent::Agent;
 use oco_agent::config::Paths;
+use oco_agent::daemon::{self, Ending};
 use oco_agent::host::system::SystemHost;
 use oco_agent::observer::{Exchange, JobEvent, Observer};
 use oco_agent::server_client::{HttpClient, HttpOptions};
-use oco_agent::{Agent, daemon};
 use oco_protocol::job::JobState;
 use oco_protocol::rpc::Method;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 
 /// Panics at the first hello, and when the first job's procedure is about to be run.
 #[derive(Default)]
@@ -61,21 +61,21 @@ fn the_daemon_outlives_panics_in_a_check_in_and_in_a_job() {
         })
     };
     let agent = Agent::load(host.clone(), &paths, http, Arc::new(Defective::default())).unwrap();
-    let stop = CancellationToken::new();
-    let stopped = stop.clone();
+    let ending = Ending::default();
+    let ended = ending.clone();
     let running = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        runtime.block_on(daemon::run(Arc::new(agent), host, false, stopped));
+        runtime.block_on(daemon::run(Arc::new(agent), host, false, ended));
     });
     let count = |is: fn(&Captured) -> bool| server.requests().iter().filter(|request| is(request)).count();
     wait_for("a job after the defects", || {
         (count(|request| request.method().ends_with("job_state") && request.data()["state"] == 3) > 0)
             .then_some(())
     });
-    stop.cancel();
+    ending.stop.cancel();
     running.join().unwrap();
     assert!(count(|request| request.method() == "oco.agent.hello") >= 3);
 }

@@ -38,7 +38,8 @@ fn a_folder_that_everybody_can_write_to_is_refused() {
 
 #[test]
 fn the_lock_names_its_holder_to_root_only() {
-    let server = ScriptedServer::lenient(registration());
+    let answer = registration();
+    let server = ScriptedServer::answering(move |request| answer(request));
     let agent = Agent::new(&server.url);
     let daemon = agent.daemon();
     wait_for("a check-in", || agent.log().contains("checked in").then_some(()));

@@ -37,7 +37,7 @@ fn refused(agent: &Agent, reasons: &[&str]) {
 
 #[test]
 fn a_server_with_a_certificate_of_the_named_authority_is_believed() {
-    let authority = Authority::new();
+    let authority = Authority::new("authority of the tests");
     for host in ["localhost", "127.0.0.1"] {
         let port = serve(&authority, host, Validity::Long);
         let output = agent(host, port, Some(authority.pem())).check_in();
@@ -47,7 +47,7 @@ fn a_server_with_a_certificate_of_the_named_authority_is_believed() {
 
 #[test]
 fn a_certificate_of_another_authority_is_refused() {
-    let (known, other) = (Authority::new(), Authority::new());
+    let (known, other) = (Authority::new("known"), Authority::new("other"));
     let port = serve(&other, "localhost", Validity::Long);
     for ca in [None, Some(known.pem())] {
         let agent = agent("localhost", port, ca);
@@ -60,7 +60,7 @@ fn a_certificate_of_another_authority_is_refused() {
 
 #[test]
 fn a_certificate_for_another_host_is_refused() {
-    let authority = Authority::new();
+    let authority = Authority::new("authority of the tests");
     let port = serve(&authority, "other.example.org", Validity::Long);
     let agent = agent("localhost", port, Some(authority.pem()));
     refused(
@@ -74,7 +74,7 @@ fn a_certificate_for_another_host_is_refused() {
 
 #[test]
 fn a_certificate_out_of_its_time_is_refused() {
-    let authority = Authority::new();
+    let authority = Authority::new("authority of the tests");
     for (validity, reason) in [
         (Validity::Expired, "certificate expired"),
         (Validity::NotYet, "certificate not valid yet"),

@@ -46,7 +46,7 @@ impl Captured {
 }
 
 /// A step of a script.
-pub(crate) type Answer = Box<dyn Fn(&Captured) -> Vec<u8> + Send>;
+pub(crate) type Answer = Box<dyn Fn(&Captured) -> Vec<u8> + Send + Sync>;
 
 /// What becomes of a connection after its request was read.
 pub(crate) type Handler = dyn Fn(&Captured, &mut TcpStream) + Send + Sync;
@@ -123,7 +123,7 @@ pub(crate) fn raw(response: Vec<u8>) -> Answer {
 /// So many equal steps: `answer` decides by the request.
 pub(crate) fn repeated(
     count: usize,
-    answer: impl Fn(&Captured) -> Vec<u8> + Clone + Send + 'static,
+    answer: impl Fn(&Captured) -> Vec<u8> + Clone + Send + Sync + 'static,
 ) -> Vec<Answer> {
     let step = |_| Box::new(answer.clone()) as Answer;
     (0..count).map(step).collect()

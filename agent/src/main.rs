@@ -24,6 +24,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 fn main() -> ExitCode {
     system::save_memory();
+    system::seal_memory();
     let cli = Cli::parse().validated().unwrap_or_else(|error| error.exit());
     match run(&cli) {
         Ok(code) => code,

@@ -161,7 +161,7 @@ async fn work(
     }
     let agent = Agent::load(host.clone(), paths, http_client, Arc::new(Unobserved))?;
     if cli.daemon {
-        daemon::run(Arc::new(agent), host, cli.force, ending.clone()).await;
+        Box::pin(daemon::run(Arc::new(agent), host, cli.force, ending.clone())).await;
         return Ok(());
     }
     let summary = daemon::run_once(&agent, cli.force, &ending.stop).await?;

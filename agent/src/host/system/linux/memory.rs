@@ -59,10 +59,12 @@ unsafe extern "C" fn release_code(info: *mut libc::dl_phdr_info, _size: usize, _
         let (start, end) = (base + header.p_vaddr, base + header.p_vaddr + header.p_memsz);
         // Whole pages only: a part of one may belong to the segment beside.
         let (first, last) = (start.next_multiple_of(page), end / page * page);
-        if first < last {
+        if first < last
+            && let Ok(length) = usize::try_from(last - first)
+        {
             // SAFETY: the range is mapped from a file and was never written to, so that its pages come back as they were.
             unsafe {
-                libc::madvise(first as *mut c_void, (last - first) as usize, libc::MADV_DONTNEED);
+                libc::madvise(first as *mut c_void, length, libc::MADV_DONTNEED);
             }
         }
     }

@@ -189,7 +189,8 @@ impl JobEngine {
         summary
     }
 
-    /// Reports the outcomes that the server has not accepted, once each. `orders` are the jobs that it orders now.
+    /// Reports the outcomes that the server has not accepted, once each, and gives up those that are old. `orders` are the
+    /// jobs that it orders now.
     pub async fn report_unaccepted(&self, orders: &[Job]) {
         for id in self.journal.unaccepted(orders) {
             // Whoever has the claim reports it.
@@ -200,6 +201,13 @@ impl JobEngine {
                 tracing::info!(job.id = %id, "an earlier outcome is reported");
                 self.deliver(&claim, &outcome, &[]).await;
             }
+        }
+        let (journal, outdated) = (self.journal.clone(), self.journal.outdated(orders));
+        if outdated.is_empty() {
+            return;
+        }
+        if let Err(error) = blocking("tidying the job journal", move || journal.give_up(&outdated)).await {
+            tracing::error!(%error, "the job journal may lag behind");
         }
     }
 

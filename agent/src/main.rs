@@ -24,6 +24,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 fn main() -> ExitCode {
     system::save_memory();
+    system::seal_memory();
     let cli = Cli::parse().validated().unwrap_or_else(|error| error.exit());
     match run(&cli) {
         Ok(code) => code,
@@ -160,7 +161,7 @@ async fn work(
     }
     let agent = Agent::load(host.clone(), paths, http_client, Arc::new(Unobserved))?;
     if cli.daemon {
-        daemon::run(Arc::new(agent), host, cli.force, ending.clone()).await;
+        Box::pin(daemon::run(Arc::new(agent), host, cli.force, ending.clone())).await;
         return Ok(());
     }
     let summary = daemon::run_once(&agent, cli.force, &ending.stop).await?;

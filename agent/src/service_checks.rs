@@ -34,7 +34,12 @@ impl Default for Limits {
 
 /// Runs every executable in `folder` and reads their results, in the order of the files' names. A check that fails or
 /// hangs costs itself only. No folder means no services; none (`null` on the wire) that nobody knows.
+///
+/// What others than the administrator can write is not run: it would be theirs to act as the agent's user.
 pub fn collect(host: &dyn Host, folder: &Path, limits: Limits) -> Option<Vec<Service>> {
+    if is_exposed(host, folder) {
+        return None;
+    }
     let names = match host.list_folder(folder) {
         Ok(names) => names,
         Err(error) if error.is_not_found() => return Some(Vec::new()),
@@ -146,8 +151,27 @@ fn take<'a>(next: &AtomicUsize, names: &'a [String]) -> Option<(usize, &'a Strin
     Some((index, names.get(index)?))
 }
 
+/// Whether others can replace what is run. A host that cannot tell has nobody else.
+fn is_exposed(host: &dyn Host, path: &Path) -> bool {
+    let exposed = host
+        .access(path)
+        .ok()
+        .filter(|access| access.others_write || access.foreign_owner);
+    if let Some(access) = &exposed {
+        tracing::error!(
+            path = %path.display(),
+            access = access.description,
+            "service checks are not run where others can replace them: chown root, chmod go-w"
+        );
+    }
+    exposed.is_some()
+}
+
 fn run(host: &dyn Host, path: &Path, time_limit: Duration) -> Option<Vec<u8>> {
     let program = path.to_str()?;
+    if is_exposed(host, path) {
+        return None;
+    }
     if time_limit.is_zero() {
         tracing::warn!(
             service_check = program,
@@ -238,6 +262,34 @@ mod tests {
         let output =
             "warning: something\n4 Name - x\n0\n0 Name\n0 \"open - x\n0 \"\" - x\n0 \"a\"b - x\n\n0 good - x";
         assert_eq!(shown(output), [expected("0", "good", "-", "x")]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_others_can_write_is_not_run() {
+        use crate::host::system::SystemHost;
+        use std::fs::{self, Permissions};
+        use std::os::unix::fs::PermissionsExt;
+        let root = tempfile::tempdir().unwrap();
+        let host = SystemHost::new(root.path().join("staging"));
+        let checks = root.path().join("checks");
+        fs::create_dir(&checks).unwrap();
+        for (name, mode) in [("own", 0o755), ("open", 0o757)] {
+            fs::write(checks.join(name), format!("#!/bin/sh\necho 0 {name} - fine\n")).unwrap();
+            fs::set_permissions(checks.join(name), Permissions::from_mode(mode)).unwrap();
+        }
+        let names = || {
+            let services = collect(&host, &checks, Limits::default())?;
+            Some(
+                services
+                    .into_iter()
+                    .map(|service| service.name)
+                    .collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(names(), Some(vec!["own".to_owned()]));
+        fs::set_permissions(&checks, Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(names(), None);
     }
 
     proptest! {

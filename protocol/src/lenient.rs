@@ -81,6 +81,9 @@ where
 pub const MAX_ITEMS: usize = 10_000;
 
 /// A list that is empty where null, and refused where it has more than [`MAX_ITEMS`].
+///
+/// PHP writes an array with gaps in its numbering as an object with numbers for names: that is a list in the order in
+/// which it is written.
 pub fn null_as_empty<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -105,6 +108,20 @@ where
                     return Err(de::Error::invalid_length(MAX_ITEMS + 1, &self));
                 }
                 list.push(item);
+            }
+            Ok(list)
+        }
+
+        fn visit_map<A: de::MapAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
+            let mut list = Vec::new();
+            while let Some(name) = items.next_key::<String>()? {
+                if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_digit()) {
+                    return Err(de::Error::invalid_type(de::Unexpected::Map, &self));
+                }
+                if list.len() == MAX_ITEMS {
+                    return Err(de::Error::invalid_length(MAX_ITEMS + 1, &self));
+                }
+                list.push(items.next_value()?);
             }
             Ok(list)
         }
@@ -300,6 +317,17 @@ mod tests {
         assert!(null_as_empty::<_, i64>(json!(vec![0; MAX_ITEMS])).is_ok());
         assert!(null_as_empty::<_, i64>(json!(vec![0; MAX_ITEMS + 1])).is_err());
         assert!(null_as_empty::<_, i64>(json!({"a": 1})).is_err());
+    }
+
+    #[test]
+    fn a_list_with_gaps_is_one_in_the_order_written() {
+        let list = |text: &str| null_as_empty::<_, i64>(&mut serde_json::Deserializer::from_str(text));
+        assert_eq!(list(r#"{"1":4,"10":5,"2":6}"#).unwrap(), [4, 5, 6]);
+        assert_eq!(list("{}").unwrap(), Vec::<i64>::new());
+        assert!(list(r#"{"1":4,"id":5}"#).is_err() && list(r#"{"":4}"#).is_err());
+        let items: Vec<String> = (0..=MAX_ITEMS).map(|index| format!("\"{index}\":0")).collect();
+        assert!(list(&format!("{{{}}}", items[..MAX_ITEMS].join(","))).is_ok());
+        assert!(list(&format!("{{{}}}", items.join(","))).is_err());
     }
 
     #[test]

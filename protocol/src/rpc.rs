@@ -275,6 +275,19 @@ mod tests {
     }
 
     #[test]
+    fn lists_that_php_numbers_with_gaps_keep_their_order() {
+        let answer: HelloAnswer = serde_json::from_str(
+            r#"{"software-jobs":{"11":{"id":5,"procedure":"a"},"2":{"id":4,"procedure":"b"}},
+                "events":{"1":{"since":"2026-01-01 00:00:00","log":"journalctl","query":"{}"}},
+                "update-passwords":{"3":{"username":"u","alphabet":"ab","length":"9"}}}"#,
+        )
+        .unwrap();
+        let jobs = answer.software_jobs.iter().filter_map(Item::valid);
+        assert_eq!(jobs.map(|job| job.id.to_string()).collect::<Vec<_>>(), ["5", "4"]);
+        assert!(answer.events[0].valid().is_some() && answer.update_passwords[0].valid().is_some());
+    }
+
+    #[test]
     fn method_names_are_unique_and_known() {
         for method in Method::ALL {
             assert_eq!(Method::from_name(method.as_str()), Some(method));

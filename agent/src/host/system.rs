@@ -7,7 +7,7 @@ mod resolver;
 mod unix;
 
 #[cfg(target_os = "linux")]
-pub use linux::{SystemHost, save_memory};
+pub use linux::{SystemHost, save_memory, seal_memory};
 pub use resolver::Resolver;
 #[cfg(unix)]
 pub use unix::lock_file::{existing_lock_file, open_lock_file};
@@ -17,6 +17,10 @@ pub use unix::other_agent::{other_agents_locks, running_agent};
 /// Nothing: this system's allocator has nothing to set.
 #[cfg(not(target_os = "linux"))]
 pub fn save_memory() {}
+
+/// Nothing: this system hands out no memory of other users' processes.
+#[cfg(not(target_os = "linux"))]
+pub fn seal_memory() {}
 
 /// The system this program was built for.
 #[cfg(target_os = "linux")]

@@ -20,7 +20,8 @@
 //!   was set up anew numbers its jobs anew.
 //!
 //! A damaged file counts as an interrupted job: it is reported when the server orders that job. Files are bounded in
-//! number and age; an entry that the server still asks for does not age.
+//! number and age. An entry that the server still asks for does not age, and so none is given up before a hello has told
+//! what it asks for: the computer may have been off for long, or its clock may be wrong.
 
 use super::follow_up::FollowUp;
 use crate::errors::with_causes;
@@ -201,6 +202,29 @@ impl Journal {
         ended.into_iter().map(|(.., id)| id.clone()).collect()
     }
 
+    /// Entries that are old and that the server, by the `orders` of its latest answer, does not ask for.
+    pub(super) fn outdated(&self, orders: &[Job]) -> Vec<String> {
+        let (now, state) = (self.now(), self.state());
+        let old = state.records.iter().filter(|(name, record)| {
+            now > record.ordered.saturating_add(MAX_AGE)
+                && !state.claimed.contains(*name)
+                && !orders.iter().any(|order| file_name(&order.id) == **name)
+        });
+        old.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Gives up entries.
+    pub(super) fn give_up(&self, names: &[String]) {
+        for name in names {
+            tracing::warn!(
+                file = name,
+                "an old outcome that the server never accepted is given up"
+            );
+            self.state().records.remove(name);
+            self.remove(name);
+        }
+    }
+
     fn ensure_loaded(&self) -> Result<(), HostError> {
         if self.state().loaded {
             return Ok(());
@@ -229,14 +253,6 @@ impl Journal {
             serde_json::from_slice::<Record>(&content).map_err(|error| error.to_string())
         });
         let record = match parsed {
-            Ok(record) if now > record.ordered.saturating_add(MAX_AGE) => {
-                tracing::warn!(
-                    file = name,
-                    "an old outcome that the server never accepted is given up"
-                );
-                self.remove(&name);
-                return;
-            }
             Ok(record) if record.version == VERSION => record.after_restart(now),
             Ok(record) => {
                 tracing::error!(

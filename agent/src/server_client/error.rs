@@ -15,12 +15,14 @@ pub(super) const MAX_REASON_BYTES: usize = 300;
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeError {
     /// The request did not get through, or the response did not come back whole.
-    #[error("{method}: {failure}")]
+    #[error("{method}: {failure}{hint}")]
     Transport {
         /// What was asked.
         method: Method,
         /// In one word.
         failure: TransportFailure,
+        /// What an administrator can do about it, in brackets; empty where nobody knows.
+        hint: &'static str,
         /// In detail.
         #[source]
         source: reqwest::Error,

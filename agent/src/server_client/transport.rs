@@ -151,6 +151,7 @@ pub(super) fn failed(method: Method, source: reqwest::Error) -> ExchangeError {
     ExchangeError::Transport {
         method,
         failure: http::classify(&source),
+        hint: http::tls_error(&source).map_or("", words::tls_hint),
         source,
     }
 }

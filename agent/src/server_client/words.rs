@@ -95,6 +95,30 @@ pub(super) fn hint(reason: &str, protocol: Protocol) -> &'static str {
     }
 }
 
+/// What to do about TLS that fails.
+pub(super) fn tls_hint(error: &rustls::Error) -> &'static str {
+    use rustls::{CertificateError, Error};
+    match error {
+        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
+            " (nobody whom this computer trusts has issued the server's certificate: set [server] ca-file to the PEM file of \
+             its authority, or have the server send its intermediate certificates)"
+        }
+        Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => " (use a name in [server] api-url that the server's certificate is for)",
+        Error::InvalidCertificate(
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. },
+        ) => " (renew the server's certificate, or set this computer's clock, if that is wrong)",
+        Error::InvalidMessage(_) => {
+            " (what answers there does not speak TLS: check the port of [server] api-url, or use http:// if that is meant)"
+        }
+        _ => " (see what `oco-agent check` says of the server's certificate)",
+    }
+}
+
 /// A moment as people write it, UTC.
 pub(super) fn moment(timestamp: Timestamp) -> String {
     let seconds = i64::try_from(timestamp.as_micros() / 1_000_000).ok();
@@ -130,6 +154,30 @@ mod tests {
 
     fn at(text: &str) -> Timestamp {
         date(text).unwrap()
+    }
+
+    #[test]
+    fn tls_that_fails_says_what_to_do() {
+        use rustls::{CertificateError, Error, InvalidMessage};
+        for (error, words) in [
+            (
+                Error::InvalidCertificate(CertificateError::UnknownIssuer),
+                "set [server] ca-file",
+            ),
+            (Error::InvalidCertificate(CertificateError::Expired), "clock"),
+            (
+                Error::InvalidCertificate(CertificateError::NotValidForName),
+                "api-url",
+            ),
+            (Error::InvalidMessage(InvalidMessage::InvalidContentType), "port"),
+            (Error::DecryptError, "oco-agent check"),
+        ] {
+            let hint = tls_hint(&error);
+            assert!(
+                hint.contains(words) && hint.starts_with(" (") && hint.ends_with(')'),
+                "{hint}"
+            );
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-pub use memory::save as save_memory;
+pub use memory::{save as save_memory, seal as seal_memory};
 
 /// This machine.
 #[derive(Debug)]

@@ -224,9 +224,29 @@ fn entries_are_bounded_in_number_and_age() {
     // The server still asks for one of them.
     journal.claim(&Id::Number(20)).unwrap().ordered_again();
     let journal = self::journal(&host);
+    journal.give_up(&journal.outdated(&[]));
     assert_eq!(decision(&journal, &job(20), Ticket(0)), Decision::Report);
     assert_eq!(decision(&journal, &job(21), Ticket(0)), Decision::Run);
     assert_eq!(decision(&journal, &job(200), Ticket(0)), Decision::Report);
+}
+
+#[test]
+fn a_job_that_is_still_ordered_does_not_run_again_after_a_long_time() {
+    let host = host();
+    let interrupted = job(4);
+    journal(&host)
+        .claim(&interrupted.id)
+        .unwrap()
+        .start(&interrupted)
+        .unwrap();
+    run(&journal(&host), &job(5));
+    // The computer was off for years, or its clock says so.
+    host.set_now(UNIX_EPOCH + Duration::from_secs(2_795_000_000));
+    let journal = journal(&host);
+    journal.give_up(&journal.outdated(std::slice::from_ref(&interrupted)));
+    assert_eq!(decision(&journal, &interrupted, Ticket(0)), Decision::Report);
+    assert_eq!(decision(&journal, &job(5), Ticket(0)), Decision::Run);
+    assert_eq!(files(&host), ["job-4.json"]);
 }
 
 #[test]

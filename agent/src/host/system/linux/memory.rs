@@ -1,4 +1,4 @@
-//! What this process takes of the computer's memory while it has nothing to do.
+//! This process's memory: what it takes of the computer's while it has nothing to do, and who can look at it.
 
 use std::ffi::{c_int, c_void};
 
@@ -9,6 +9,15 @@ use std::ffi::{c_int, c_void};
 pub fn save() {
     // SAFETY: the function is for any moment and takes two numbers. A refusal changes nothing.
     unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+}
+
+/// Keeps images of this process's memory, which hold keys and passwords, off the disk, whatever takes them (a handler of
+/// the distribution does not ask for a limit on core files), and other processes of its user out of it. Programs that it
+/// starts, such as those of jobs, are as usual again.
+pub fn seal() {
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        tracing::debug!(%error, "an image of this process's memory could be taken");
+    }
 }
 
 /// Gives back what is not in use: free pages of the allocator, and the pages of programs and libraries.
@@ -50,10 +59,12 @@ unsafe extern "C" fn release_code(info: *mut libc::dl_phdr_info, _size: usize, _
         let (start, end) = (base + header.p_vaddr, base + header.p_vaddr + header.p_memsz);
         // Whole pages only: a part of one may belong to the segment beside.
         let (first, last) = (start.next_multiple_of(page), end / page * page);
-        if first < last {
+        if first < last
+            && let Ok(length) = usize::try_from(last - first)
+        {
             // SAFETY: the range is mapped from a file and was never written to, so that its pages come back as they were.
             unsafe {
-                libc::madvise(first as *mut c_void, (last - first) as usize, libc::MADV_DONTNEED);
+                libc::madvise(first as *mut c_void, length, libc::MADV_DONTNEED);
             }
         }
     }
@@ -97,5 +108,34 @@ mod tests {
         let after = resident_code();
         assert!(after < before.0, "{after} kB of {} kB", before.0);
         assert_eq!(sum(&[1, 2, 3]), before.1);
+    }
+
+    #[test]
+    fn no_image_is_taken_of_the_agent_but_of_what_it_starts() {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "--nocapture"])
+            .arg("host::system::linux::memory::tests::child_seals_itself")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    /// In a process of its own, for it is the process that is sealed.
+    #[test]
+    #[ignore = "runs as a child of no_image_is_taken_of_the_agent_but_of_what_it_starts"]
+    fn child_seals_itself() {
+        if std::env::var_os("OCO_TEST_STARTED").is_some() {
+            assert!(nix::sys::prctl::get_dumpable().unwrap());
+            return;
+        }
+        seal();
+        assert!(!nix::sys::prctl::get_dumpable().unwrap());
+        let started = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored"])
+            .arg("host::system::linux::memory::tests::child_seals_itself")
+            .env("OCO_TEST_STARTED", "1")
+            .status();
+        assert!(started.unwrap().success());
     }
 }

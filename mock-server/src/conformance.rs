@@ -139,7 +139,7 @@ impl Conformance {
                 id: 0,
                 rule: rule.text().id,
                 severity: rule.text().severity,
-                hostname: exchange.hostname.chars().take(255).collect(),
+                hostname: exchange.hostname.chars().take(findings::MAX_HOSTNAME).collect(),
                 method: exchange.method.chars().take(64).collect(),
                 at: exchange.received_at,
                 details: details.map(|detail| mask::without(detail, &keys)).collect(),
@@ -158,6 +158,9 @@ impl Filter for Conformance {
     }
 
     fn request(&self, exchange: &mut Exchange) -> Flow {
+        if is_nobody(exchange) {
+            return Flow::Serve;
+        }
         self.checked.fetch_add(1, Ordering::Relaxed);
         let mut notes = Notes::default();
         let keyed = is_keyed(exchange);
@@ -251,6 +254,14 @@ fn is_member(body: &[u8], quoted: &str) -> bool {
         let next = rest.iter().find(|byte| !byte.is_ascii_whitespace());
         !escaped && next == Some(&b':')
     })
+}
+
+/// Whether a request is no agent's, but of somebody who looks whether there is a server.
+fn is_nobody(exchange: &Exchange) -> bool {
+    [Method::GET, Method::HEAD].contains(&exchange.http_method)
+        && exchange.body.is_empty()
+        && exchange.uri.query().is_none()
+        && !exchange.headers.contains_key(AGENT_SIGNATURE_HEADER)
 }
 
 /// Whether a request is of the keyed generation: it carries its key instead of a signature.

@@ -1,7 +1,7 @@
 //! One exchange of the agent API with the filters around it: takes the request in, has the filters and the server decide,
 //! and performs what they decided.
 
-use crate::access_log::{Label, Peer, UNKNOWN};
+use crate::access_log::{Label, UNKNOWN};
 use crate::agent_api::{self, intake};
 use crate::connection::{Control, Cut, CutAt, Delivery, Ending};
 use crate::hooks::{self, Answer, Exchange, Filter, Flow, Interruption, Signing};
@@ -84,9 +84,7 @@ async fn serve(
     *request.method_mut() = exchange.http_method.clone();
     *request.uri_mut() = exchange.uri.clone();
     *request.headers_mut() = exchange.headers.clone();
-    if let Some(peer) = exchange.notes.get::<Peer>() {
-        request.extensions_mut().insert(*peer);
-    }
+    *request.extensions_mut() = exchange.notes.clone();
     let (parts, body) = next.run(request).await.into_parts();
     let label = parts.extensions.get::<Label>().copied().unwrap_or(UNKNOWN);
     let reason = parts.extensions.get::<ReasonPhrase>();

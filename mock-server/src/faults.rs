@@ -207,8 +207,9 @@ impl Faults {
             .headers
             .contains_key(oco_protocol::signature::SERVER_SIGNATURE_HEADER);
         let mut answers = self.last_answers.lock().unwrap_or_else(PoisonError::into_inner);
-        if signed && answers.len() < MAX_REMEMBERED {
-            answers.insert(exchange.hostname.to_lowercase(), answer.clone());
+        let hostname = exchange.hostname.to_lowercase();
+        if signed && (answers.len() < MAX_REMEMBERED || answers.contains_key(&hostname)) {
+            answers.insert(hostname, answer.clone());
         }
     }
 }

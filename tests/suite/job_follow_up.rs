@@ -158,7 +158,8 @@ fn a_hangup_from_a_job_waits_for_that_job_however_long_and_leaves_the_others() {
     setup.agent.set("query-interval = 1");
     let gate = setup.agent.folder().join("gate");
     let upgrade = format!(
-        "kill -HUP $PPID; echo upgraded; until [ -e {} ]; do /bin/sleep 0.1; done; echo done",
+        "read agent < {}; kill -HUP $agent; echo upgraded; until [ -e {} ]; do /bin/sleep 0.1; done; echo done",
+        setup.agent.folder().join("oco-agent.lock").display(),
         gate.display()
     );
     let packages = [
@@ -172,7 +173,13 @@ fn a_hangup_from_a_job_waits_for_that_job_however_long_and_leaves_the_others() {
     });
     let check_ins = || setup.agent.log().matches("checked in").count();
     let before = check_ins();
-    assert!(setup.agent.log().contains("leaving once no job runs"));
+    wait_for("the signal", || {
+        setup
+            .agent
+            .log()
+            .contains("leaving once no job runs")
+            .then_some(())
+    });
     wait_for("check-ins while it leaves", || {
         (check_ins() > before + 1).then_some(())
     });

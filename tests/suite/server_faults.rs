@@ -102,7 +102,7 @@ fn answers_that_are_not_genuine_or_make_no_sense_are_not_used() {
             "makes no sense",
         ),
         (
-            json!({"kind": "oversized", "bytes": 300_000_000, "signed": true}),
+            json!({"kind": "oversized", "bytes": 9_000_000, "signed": true}),
             "oco.agent.hello",
         ),
         (

@@ -64,20 +64,18 @@ struct OrderedJob {
 }
 
 impl Agents {
-    fn get(&mut self, hostname: &str) -> Option<&mut Agent> {
-        // Host names are mostly lower-case, and an entry mostly there.
-        if !self.0.contains_key(hostname) {
-            let key = hostname.to_lowercase();
-            if !self.0.contains_key(&key) {
-                if self.0.len() >= MAX_AGENTS {
-                    return None;
-                }
-                self.0.insert(key, Agent::default());
-                return self.0.get_mut(&hostname.to_lowercase());
-            }
-            return self.0.get_mut(&key);
-        }
-        self.0.get_mut(hostname)
+    fn get(&self, hostname: &str) -> Option<&Agent> {
+        // Host names are mostly lower-case.
+        self.0
+            .get(hostname)
+            .or_else(|| self.0.get(&hostname.to_lowercase()))
+    }
+
+    /// The agent of that name, who is remembered from now on if there is room.
+    fn remember(&mut self, hostname: &str) -> Option<&mut Agent> {
+        let key = hostname.to_lowercase();
+        let room = self.0.len() < MAX_AGENTS || self.0.contains_key(&key);
+        room.then(|| self.0.entry(key).or_default())
     }
 
     /// Forgets all.
@@ -85,8 +83,8 @@ impl Agents {
         self.0.clear();
     }
 
-    /// Checks a request against what came before it.
-    pub(super) fn check(&mut self, method: &str, hostname: &str, values: &Values, notes: &mut Notes) {
+    /// Checks a request against what came before it. It may be anybody's, so nobody is remembered for it.
+    pub(super) fn check(&self, method: &str, hostname: &str, values: &Values, notes: &mut Notes) {
         let Some(agent) = self.get(hostname) else { return };
         // Of a hello the server itself says whether its timestamp is newer.
         if let (Some(last), Some(now), true) = (agent.timestamp, values.timestamp, method != "hello")
@@ -116,7 +114,9 @@ impl Agents {
 
     /// Remembers what an exchange that succeeded means for later ones.
     pub(super) fn served(&mut self, method: &str, hostname: &str, values: &Values, answer: &[u8]) {
-        let Some(agent) = self.get(hostname) else { return };
+        let Some(agent) = self.remember(hostname) else {
+            return;
+        };
         if values.timestamp > agent.timestamp {
             agent.timestamp = values.timestamp;
         }

@@ -12,6 +12,8 @@ const MAX_KEPT: usize = 50;
 const SAMPLE: u64 = 64;
 /// Agents that are counted by themselves; the others are counted as `(others)`.
 const MAX_AGENTS: usize = 20_000;
+/// Characters of a host name that are kept: anybody may send any.
+pub(super) const MAX_HOSTNAME: usize = 200;
 const OTHERS: &str = "(others)";
 
 /// One finding.
@@ -66,7 +68,7 @@ pub(super) struct Findings {
 impl Findings {
     /// Counts a finding; whether it is to be kept, too.
     pub(super) fn count(&mut self, rule: Rule, hostname: &str) -> bool {
-        let mut agent = hostname.to_lowercase();
+        let mut agent: String = hostname.to_lowercase().chars().take(MAX_HOSTNAME).collect();
         if self.by_agent.len() >= MAX_AGENTS && !self.by_agent.contains_key(&agent) {
             agent = OTHERS.into();
         }

@@ -6,6 +6,10 @@ use serde_json::Value;
 
 /// Most of a body that is kept, bytes.
 const MAX_BODY: usize = 4096;
+/// Headers that are kept.
+const MAX_HEADERS: usize = 50;
+/// Characters of a header's name or value that are kept.
+const MAX_HEADER: usize = 300;
 const MASK: &str = "***";
 /// Members whose values are secret, in requests and answers.
 const SECRET: [&str; 6] = [
@@ -51,20 +55,25 @@ pub(super) fn without(mut text: String, keys: &[Key]) -> String {
     text
 }
 
-/// Headers as they are kept.
+/// Headers as they are kept: not too many, and not too much of each.
 pub(super) fn headers(headers: &HeaderMap, keys: &[Key]) -> Vec<(String, String)> {
-    let shown = headers.iter().map(|(name, value)| {
+    let shown = headers.iter().take(MAX_HEADERS).map(|(name, value)| {
         let value = match name.as_str() {
             "authorization" | "cookie" | "proxy-authorization" => MASK.to_owned(),
             _ => without(String::from_utf8_lossy(value.as_bytes()).into_owned(), keys),
         };
-        (name.to_string(), value)
+        let name = name.as_str().chars().take(MAX_HEADER).collect();
+        (name, value.chars().take(MAX_HEADER).collect())
     });
     shown.collect()
 }
 
-/// A request's path and query.
+/// A request's path and query, not too much of them.
 pub(super) fn uri(uri: &axum::http::Uri, keys: &[Key]) -> String {
+    without(pairs(uri), keys).chars().take(MAX_BODY).collect()
+}
+
+fn pairs(uri: &axum::http::Uri) -> String {
     let Some(query) = uri.query() else {
         return uri.path().to_owned();
     };
@@ -72,10 +81,7 @@ pub(super) fn uri(uri: &axum::http::Uri, keys: &[Key]) -> String {
         Some((name, _)) if SECRET.contains(&name) => format!("{name}={MASK}"),
         _ => pair.to_owned(),
     });
-    without(
-        format!("{}?{}", uri.path(), pairs.collect::<Vec<_>>().join("&")),
-        keys,
-    )
+    format!("{}?{}", uri.path(), pairs.collect::<Vec<_>>().join("&"))
 }
 
 fn mask(value: &mut Value) {

@@ -162,9 +162,10 @@ const HELLO: Shape = shape(Kind::Object(&[
     required("agent_version", shape(Kind::Text(64, Format::NotEmpty))),
     required("networks", NETWORKS),
     required("services", shape(Kind::List(ITEMS, &SERVICE)).or_null()),
-    required("uptime", SECONDS.or_null()),
-    required("battery_level", BATTERY_LEVEL.or_null()),
-    required("battery_status", BATTERY_STATUS.or_null()),
+    // What a computer does not tell may be missing.
+    optional("uptime", SECONDS.or_null()),
+    optional("battery_level", BATTERY_LEVEL.or_null()),
+    optional("battery_status", BATTERY_STATUS.or_null()),
     required("force_update", FLAG),
 ]));
 
@@ -233,7 +234,7 @@ const DEVICE: Shape = shape(Kind::Object(&[
 
 /// Everything in an inventory may be missing.
 const UPDATE: Shape = shape(Kind::Object(&[
-    required("hostname", shape(Kind::Text(NAME, Format::NotEmpty))),
+    optional("hostname", shape(Kind::Text(NAME, Format::NotEmpty))),
     optional("agent_version", shape(Kind::Text(64, Format::NotEmpty))),
     optional("os", TEXT.or_null()),
     optional("os_version", TEXT.or_null()),

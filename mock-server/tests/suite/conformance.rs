@@ -176,7 +176,7 @@ async fn break_rule(rule: &str, scene: &mut Scene) {
         ),
         "data.missing" => drop(
             scene
-                .envelope(|body| drop_member(&mut body["params"]["data"], "uptime"))
+                .envelope(|body| drop_member(&mut body["params"]["data"], "force_update"))
                 .await,
         ),
         "data.type" => drop(scene.hello(json!({"uptime": "long"})).await),

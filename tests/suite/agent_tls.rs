@@ -53,7 +53,12 @@ fn a_certificate_of_another_authority_is_refused() {
         let agent = agent("localhost", port, ca);
         refused(
             &agent,
-            &["the server cannot be reached", "certificate", "UnknownIssuer"],
+            &[
+                "the server cannot be reached",
+                "set [server] ca-file",
+                "certificate",
+                "UnknownIssuer",
+            ],
         );
     }
 }
@@ -68,6 +73,7 @@ fn a_certificate_for_another_host_is_refused() {
         &[
             "certificate not valid for name \"localhost\"",
             "other.example.org",
+            "use a name in [server] api-url",
         ],
     );
 }
@@ -80,13 +86,17 @@ fn a_certificate_out_of_its_time_is_refused() {
         (Validity::NotYet, "certificate not valid yet"),
     ] {
         let port = serve(&authority, "localhost", validity);
-        refused(&agent("localhost", port, Some(authority.pem())), &[reason]);
+        refused(
+            &agent("localhost", port, Some(authority.pem())),
+            &[reason, "set this computer's clock"],
+        );
     }
 }
 
 #[test]
 fn a_file_of_authorities_that_is_none_is_named() {
-    for pem in ["", "no certificate"] {
+    let damaged = "-----BEGIN CERTIFICATE-----\nMAMB\n-----END CERTIFICATE-----\n";
+    for pem in ["", "no certificate", damaged] {
         refused(&agent("localhost", 9, Some(pem)), &["[server] ca-file", "ca.pem"]);
     }
     let agent = agent("localhost", 9, Some(""));

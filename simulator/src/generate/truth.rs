@@ -121,7 +121,14 @@ fn macos_inventory(profile: &Profile, now: SystemTime) -> Inventory {
     let reported = accounts
         .iter()
         .filter(|account| LOCAL_USERS.contains(&account.number));
+    let (battery_level, battery_status) = peripherals::battery_in_percent(profile, now);
     Inventory {
+        gpu: Some(profile.gpu.unwrap_or_default().to_owned()),
+        battery_level: Some(battery_level),
+        battery_status: Some(battery_status),
+        screens: Some(peripherals::macos_screens(profile)),
+        printers: Some(peripherals::printers(profile)),
+        devices: Some(peripherals::devices(profile)),
         os_license: text(UNKNOWN),
         kernel_version: Some(profile.kernel().release),
         cpu: text(profile.cpu),
@@ -146,7 +153,13 @@ fn macos_inventory(profile: &Profile, now: SystemTime) -> Inventory {
 
 fn windows_inventory(profile: &Profile, now: SystemTime) -> Inventory {
     let broken = profile.defects.no_wmi;
+    let (battery_level, battery_status) = peripherals::battery_in_percent(profile, now);
     Inventory {
+        battery_level: unless(broken, || battery_level),
+        battery_status: unless(broken, || battery_status),
+        screens: unless(broken, || peripherals::windows_screens(profile)),
+        printers: unless(broken, || peripherals::windows_printers(profile)),
+        devices: unless(broken, || peripherals::windows_devices(profile)),
         os_license: unless(broken, || if profile.activated { "1" } else { "0" }.to_owned()),
         kernel_version: text(UNKNOWN),
         cpu: unless(broken, || processors(profile)),

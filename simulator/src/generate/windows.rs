@@ -1,5 +1,6 @@
 //! Raw artefacts of a virtual Windows machine: registry keys, WMI rows and the output of `bcdedit`.
 
+mod peripherals;
 mod registry;
 mod wmi;
 mod wql;

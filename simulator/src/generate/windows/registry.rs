@@ -1,5 +1,6 @@
 //! The registry: release, programs, profiles of users.
 
+use super::peripherals;
 use crate::generate::profile::{Profile, Release};
 use crate::generate::release;
 use crate::generate::software::windows::{self as programs, Program};
@@ -12,6 +13,7 @@ use std::time::SystemTime;
 const VERSION: &str = r"software\microsoft\windows nt\currentversion";
 const ENVIRONMENT: &str = r"system\currentcontrolset\control\session manager\environment";
 const SECURE_BOOT: &str = r"system\currentcontrolset\control\secureboot\state";
+const DEVICES: &str = r"system\currentcontrolset\enum\";
 const UNINSTALL: &str = r"software\microsoft\windows\currentversion\uninstall";
 const PROFILES: &str = r"software\microsoft\windows nt\currentversion\profilelist";
 
@@ -41,6 +43,10 @@ pub(crate) fn registry_values(profile: &Profile, key: &RegistryKey, now: SystemT
         },
         UNINSTALL | PROFILES => Ok(Values::new()),
         _ => {
+            if let Some(device) = path.strip_prefix(DEVICES) {
+                return peripherals::screen_parameters(profile, device)
+                    .ok_or_else(|| io::ErrorKind::NotFound.into());
+            }
             if let Some(name) = below(&path, UNINSTALL) {
                 let program =
                     programs::program_at(profile, key.view, name, now).ok_or(io::ErrorKind::NotFound)?;

@@ -8,6 +8,7 @@ use oco_protocol::inventory::UNKNOWN;
 mod battery;
 mod displays;
 mod hardware;
+mod logins;
 mod machine;
 mod partitions;
 mod property_list;
@@ -92,6 +93,10 @@ static PARTS: &[Part] = &[
         put(software::collect(host), |inventory, software| {
             inventory.software = Some(software);
         })
+    }),
+    part("logins", |host, options| {
+        let logins = logins::collect(host, options.logins_since.as_deref());
+        put(logins, |inventory, logins| inventory.logins = Some(logins))
     }),
     part("users", |host, options| {
         put(users::collect(host, &options.local_users), |inventory, users| {

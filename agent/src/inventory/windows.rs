@@ -7,7 +7,9 @@ use oco_protocol::inventory::UNKNOWN;
 
 mod battery;
 mod boot;
+mod event;
 mod hardware;
+mod logins;
 mod machine;
 mod partitions;
 mod printers;
@@ -100,6 +102,11 @@ static PARTS: &[Part] = &[
     part("software", |host, _| {
         put(software::collect(host), |inventory, software| {
             inventory.software = Some(software);
+        })
+    }),
+    part("logins", |host, options| {
+        put(logins::collect(host, options), |inventory, logins| {
+            inventory.logins = Some(logins);
         })
     }),
     part("users", |host, _| {

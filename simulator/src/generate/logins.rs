@@ -1,6 +1,7 @@
 //! Logins: who sat at a machine when, day by day, so that new ones appear as the clock moves on.
 
 use super::{Draw, Profile, Topic};
+use oco_agent::host::Os;
 use std::time::SystemTime;
 
 /// Days that a machine remembers.
@@ -19,7 +20,7 @@ pub struct Session {
 }
 
 impl Profile {
-    /// The logins of the last two weeks, oldest first. Where the clock of a machine was wrong once, the first is some
+    /// The logins of the last two weeks, oldest first. Where the clock of a Linux machine was wrong once, the first is some
     /// thirty years old.
     pub fn sessions(&self, now: SystemTime) -> Vec<Session> {
         let now = Self::seconds(now);
@@ -28,7 +29,7 @@ impl Profile {
         let directory = self.directory_users();
         users.extend(directory.iter().map(|user| self.directory_login(user)));
         let mut sessions = Vec::new();
-        if self.defects.legacy_encoding {
+        if self.defects.legacy_encoding && self.machine.os == Os::Linux {
             sessions.push(Session {
                 user: "root".to_owned(),
                 terminal: "tty1",
@@ -63,7 +64,6 @@ impl Profile {
 mod tests {
     use super::*;
     use crate::generate::Machine;
-    use oco_agent::host::Os;
     use std::time::{Duration, UNIX_EPOCH};
 
     #[test]

@@ -1,5 +1,6 @@
 //! Raw artefacts of a virtual Mac: property lists, and the output of its commands.
 
+mod logins;
 mod peripherals;
 
 use super::Profile;
@@ -16,6 +17,7 @@ use std::io;
 use std::time::SystemTime;
 
 const SYSTEM_VERSION: &str = "/System/Library/CoreServices/SystemVersion.plist";
+const UTMPX: &str = "/var/run/utmpx";
 const PRINTERS: &str = "/etc/cups/printers.conf";
 const APPLICATIONS: &str = "/Applications";
 
@@ -39,6 +41,9 @@ pub(crate) fn read_file(profile: &Profile, path: &str, now: SystemTime) -> io::R
                 .map(|(key, text)| (key.to_owned(), Value::from(text)))
                 .collect(),
         ));
+    }
+    if path == UTMPX {
+        return Ok(logins::utmpx(profile, now));
     }
     if path == PRINTERS {
         return if profile.printers().is_empty() {
@@ -105,6 +110,7 @@ pub(crate) fn run(
             done(xml(&platform_expert(profile))?)
         }
         ("system_profiler", ["-json", "SPDisplaysDataType"]) => done(peripherals::displays(profile)),
+        ("env", ["TZ=UTC", "LC_ALL=C", "last"]) => line(logins::last(profile, now)),
         ("pmset", ["-g", "batt"]) => done(peripherals::power(profile, now)),
         ("ioreg", ["-a", "-l", "-p", "IOUSB"]) => done(peripherals::usb(profile)?),
         ("system_profiler", ["-json", "SPHardwareDataType"]) => done(hardware_report(profile)),

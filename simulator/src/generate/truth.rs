@@ -7,7 +7,7 @@ use super::profile::{Profile, Release};
 use super::software::{debian, macos, windows};
 use super::users::Account;
 use super::volumes::{Kind, Volume};
-use super::{linux, windows::BUILT_IN};
+use super::{linux, windows::BUILT_IN, windows::events};
 use oco_agent::host::{Interface, InterfaceAddress, Os, RegistryView};
 use oco_protocol::inventory::{Inventory, Login, Network, Partition, Software, UNKNOWN, User};
 use serde_json::Value;
@@ -142,6 +142,7 @@ fn macos_inventory(profile: &Profile, now: SystemTime) -> Inventory {
         domain: Some(kernel_or_given_name(profile)).filter(|name| name.contains('.')),
         partitions: Some(partitions(&profile.volumes(now))),
         software: Some(macos_software(profile, now)),
+        logins: Some(macos_logins(profile, now)),
         users: Some(
             reported
                 .map(|account| unix_user(account, 20, account.disabled))
@@ -181,6 +182,7 @@ fn windows_inventory(profile: &Profile, now: SystemTime) -> Inventory {
         }),
         partitions: unless(broken, || partitions(&profile.volumes(now))),
         software: Some(windows_software(profile, now)),
+        logins: Some(windows_logins(profile, now)),
         users: unless(broken, || windows_users(profile)),
         ..Inventory::default()
     }
@@ -303,6 +305,12 @@ fn windows_software(profile: &Profile, now: SystemTime) -> Vec<Software> {
         Some(item(&name, program.version.as_deref(), description))
     });
     let mut software: Vec<Software> = named.collect();
+    let packages = windows::store_packages(profile);
+    software.extend(
+        packages
+            .iter()
+            .map(|(name, version)| item(&format!("[AppX] {name}"), Some(version), "")),
+    );
     if !profile.defects.no_wmi {
         let hotfixes = windows::hotfixes(profile, now);
         software.extend(
@@ -345,6 +353,46 @@ fn linux_logins(profile: &Profile, now: SystemTime) -> Vec<Login> {
             }
         })
         .collect()
+}
+
+/// Full names are WMI's, the rest is in the log and the registry.
+fn windows_logins(profile: &Profile, now: SystemTime) -> Vec<Login> {
+    let accounts = profile.accounts();
+    let logins = profile.sessions(now).into_iter().map(|session| {
+        let account = accounts.iter().find(|account| account.name == session.user);
+        let full_name = account.map(|account| account.full_name.clone());
+        Login {
+            guid: account.and_then(|account| profile.profile_guid(account)),
+            display_name: full_name.filter(|_| !profile.defects.no_wmi).unwrap_or_default(),
+            username: profile.windows_account(&session).0,
+            console: events::console(&session).to_owned(),
+            timestamp: utc(session.at),
+        }
+    });
+    logins.collect()
+}
+
+/// Only those who are still logged in have seconds.
+fn macos_logins(profile: &Profile, now: SystemTime) -> Vec<Login> {
+    let accounts = profile.accounts();
+    let sessions = profile.sessions(now);
+    let over = sessions.len().saturating_sub(1);
+    let logins = sessions.into_iter().enumerate().map(|(number, session)| {
+        let account = accounts.iter().find(|account| account.name == session.user);
+        let full_name = account.map(|account| account.full_name.clone());
+        Login {
+            guid: None,
+            display_name: full_name.unwrap_or_else(|| "System Administrator".to_owned()),
+            username: session.user,
+            console: session.terminal.to_owned(),
+            timestamp: utc(if number < over {
+                session.at / 60 * 60
+            } else {
+                session.at
+            }),
+        }
+    });
+    logins.collect()
 }
 
 /// `YYYY-MM-DD HH:MM:SS`.

@@ -1,7 +1,7 @@
 //! Screens: WMI knows which are connected, and the registry has their EDIDs.
 
 use super::{registry, wmi};
-use crate::host::{Host, HostError, RegistryKey, WmiRow};
+use crate::host::{Host, RegistryKey, WmiRow};
 use crate::inventory::edid;
 use crate::inventory::field::{CollectError, Result, field, optional};
 use oco_protocol::inventory::{Screen, UNKNOWN};
@@ -16,17 +16,13 @@ pub(super) fn collect(host: &dyn Host) -> Result<Vec<Screen>> {
     let monitors = match host.wmi(r"root\wmi", query) {
         Ok(rows) => rows,
         // How WMI says that no driver of a screen is there to be asked.
-        Err(error) if is_unsupported(&error) => return Ok(Vec::new()),
+        Err(error) if error.source.kind() == io::ErrorKind::Unsupported => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),
     };
     let connected = monitors
         .iter()
         .filter(|monitor| wmi::flag(monitor, "Active") != Some(false));
     Ok(connected.map(|monitor| screen(host, monitor)).collect())
-}
-
-fn is_unsupported(error: &HostError) -> bool {
-    error.is_not_found() || error.source.kind() == io::ErrorKind::Unsupported
 }
 
 /// The driver of a screen keeps its EDID; where it has none, WMI has some of it.

@@ -151,6 +151,7 @@ fn inventory_changes_with_time_in_the_documented_facts_only() {
     let allowed = [
         "battery_level",
         "battery_status",
+        "logins",
         "networks",
         "partitions",
         "software",

@@ -17,6 +17,9 @@ const DEVICES: &str = r"system\currentcontrolset\enum\";
 const UNINSTALL: &str = r"software\microsoft\windows\currentversion\uninstall";
 const PROFILES: &str = r"software\microsoft\windows nt\currentversion\profilelist";
 
+const STORE: &str = r"software\microsoft\windows\currentversion\appx\appxalluserstore";
+const STORE_PACKAGES: &str = r"software\microsoft\windows\currentversion\appx\appxalluserstore\applications";
+
 type Values = BTreeMap<String, RegistryValue>;
 
 /// Values of a registry key.
@@ -70,6 +73,15 @@ pub(crate) fn registry_subkeys(profile: &Profile, key: &RegistryKey) -> io::Resu
             Ok(programs.into_iter().map(|program| program.key).collect())
         }
         PROFILES => Ok(profile_sids(profile)),
+        STORE if programs::store_packages(profile).is_empty() => Err(io::ErrorKind::NotFound.into()),
+        STORE => Ok(["Applications", "EndOfLife", "S-1-5-18"]
+            .map(str::to_owned)
+            .into()),
+        STORE_PACKAGES => Ok(programs::store_packages(profile)
+            .into_iter()
+            .map(|(name, version)| format!("{name}_{version}_x64__8wekyb3d8bbwe"))
+            .chain(["Broken".to_owned()])
+            .collect()),
         _ => Err(io::ErrorKind::NotFound.into()),
     }
 }
@@ -132,10 +144,11 @@ fn profile_values(profile: &Profile, sid: &str) -> io::Result<Values> {
             let machine = profile.machine_sid().to_lowercase();
             let is_it = |number: u32| format!("{machine}-{number}") == sid;
             let person = profile.accounts().into_iter().find(|person| is_it(person.number));
-            person
-                .and_then(|person| person.home)
-                .map(image)
-                .ok_or_else(|| io::ErrorKind::NotFound.into())
+            let person = person.ok_or(io::ErrorKind::NotFound)?;
+            let guid = profile.profile_guid(&person);
+            let mut values = person.home.map(image).ok_or(io::ErrorKind::NotFound)?;
+            values.extend(guid.map(|guid| ("Guid".to_owned(), sz(&format!("{{{}}}", guid.to_uppercase())))));
+            Ok(values)
         }
     }
 }

@@ -6,6 +6,8 @@ use std::time::SystemTime;
 
 /// Days that a machine remembers.
 const REMEMBERED: u64 = 14;
+/// What the clock of some machines said once: 1996.
+const WRONG_CLOCK: u32 = 820_454_400;
 const DAY: u64 = 24 * 3600;
 
 /// A login.
@@ -29,11 +31,11 @@ impl Profile {
         let directory = self.directory_users();
         users.extend(directory.iter().map(|user| self.directory_login(user)));
         let mut sessions = Vec::new();
-        if self.defects.legacy_encoding && self.machine.os == Os::Linux {
+        if self.defects.legacy_encoding && self.machine.os == Os::Linux && now > u64::from(WRONG_CLOCK) {
             sessions.push(Session {
                 user: "root".to_owned(),
                 terminal: "tty1",
-                at: 820_454_400,
+                at: WRONG_CLOCK,
             });
         }
         let today = now / DAY;

@@ -7,9 +7,9 @@ use super::profile::{Profile, Release};
 use super::software::{debian, macos, windows};
 use super::users::Account;
 use super::volumes::{Kind, Volume};
-use super::{linux, windows::BUILT_IN, windows::events};
+use super::{linux, windows::BUILT_IN};
 use oco_agent::host::{Interface, InterfaceAddress, Os, RegistryView};
-use oco_protocol::inventory::{Inventory, Login, Network, Partition, Software, UNKNOWN, User};
+use oco_protocol::inventory::{Inventory, Network, Partition, Software, UNKNOWN, User};
 use serde_json::Value;
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -110,7 +110,7 @@ fn linux_inventory(profile: &Profile, dpkg_suffix: Option<&str>, now: SystemTime
         domain: profile.qualified_name(),
         partitions: Some(partitions(&profile.volumes(now))),
         software: dpkg_suffix.map(|suffix| debian_software(profile, suffix, now)),
-        logins: Some(linux_logins(profile, now)),
+        logins: Some(logins::linux(profile, now)),
         users: Some(linux_users(profile)),
         ..Inventory::default()
     }
@@ -142,7 +142,7 @@ fn macos_inventory(profile: &Profile, now: SystemTime) -> Inventory {
         domain: Some(kernel_or_given_name(profile)).filter(|name| name.contains('.')),
         partitions: Some(partitions(&profile.volumes(now))),
         software: Some(macos_software(profile, now)),
-        logins: Some(macos_logins(profile, now)),
+        logins: Some(logins::macos(profile, now)),
         users: Some(
             reported
                 .map(|account| unix_user(account, 20, account.disabled))
@@ -182,7 +182,7 @@ fn windows_inventory(profile: &Profile, now: SystemTime) -> Inventory {
         }),
         partitions: unless(broken, || partitions(&profile.volumes(now))),
         software: Some(windows_software(profile, now)),
-        logins: Some(windows_logins(profile, now)),
+        logins: Some(logins::windows(profile, now)),
         users: unless(broken, || windows_users(profile)),
         ..Inventory::default()
     }
@@ -322,85 +322,6 @@ fn windows_software(profile: &Profile, now: SystemTime) -> Vec<Software> {
     sorted(software)
 }
 
-/// The agent reports the whole field that begins with the full name, as the existing one does.
-fn linux_logins(profile: &Profile, now: SystemTime) -> Vec<Login> {
-    let (accounts, directory) = (profile.accounts(), profile.directory_users());
-    let local_name = |number: usize| match (number, profile.defects.legacy_encoding) {
-        (0, true) => format!("{} (M\u{fffd}nchen),,,", accounts[0].full_name),
-        (0, false) => format!("{},,,", accounts[0].full_name),
-        _ => accounts[number].full_name.clone(),
-    };
-    let sessions = profile.sessions(now).into_iter();
-    sessions
-        .map(|session| {
-            let local = accounts.iter().position(|account| account.name == session.user);
-            // What only root may read tells nobody else.
-            let user = directory
-                .iter()
-                .find(|user| profile.directory_login(user) == session.user)
-                .filter(|_| !profile.defects.unprivileged);
-            Login {
-                guid: user.map(|user| user.uuid.clone()),
-                display_name: match (local, user) {
-                    (Some(number), _) => local_name(number),
-                    (None, Some(user)) => user.full_name.clone(),
-                    (None, None) if session.user == "root" => "root".to_owned(),
-                    (None, None) => String::new(),
-                },
-                username: session.user,
-                console: session.terminal.to_owned(),
-                timestamp: utc(session.at),
-            }
-        })
-        .collect()
-}
-
-/// Full names are WMI's, the rest is in the log and the registry.
-fn windows_logins(profile: &Profile, now: SystemTime) -> Vec<Login> {
-    let accounts = profile.accounts();
-    let logins = profile.sessions(now).into_iter().map(|session| {
-        let account = accounts.iter().find(|account| account.name == session.user);
-        let full_name = account.map(|account| account.full_name.clone());
-        Login {
-            guid: account.and_then(|account| profile.profile_guid(account)),
-            display_name: full_name.filter(|_| !profile.defects.no_wmi).unwrap_or_default(),
-            username: profile.windows_account(&session).0,
-            console: events::console(&session).to_owned(),
-            timestamp: utc(session.at),
-        }
-    });
-    logins.collect()
-}
-
-/// Only those who are still logged in have seconds.
-fn macos_logins(profile: &Profile, now: SystemTime) -> Vec<Login> {
-    let accounts = profile.accounts();
-    let sessions = profile.sessions(now);
-    let over = sessions.len().saturating_sub(1);
-    let logins = sessions.into_iter().enumerate().map(|(number, session)| {
-        let account = accounts.iter().find(|account| account.name == session.user);
-        let full_name = account.map(|account| account.full_name.clone());
-        Login {
-            guid: None,
-            display_name: full_name.unwrap_or_else(|| "System Administrator".to_owned()),
-            username: session.user,
-            console: session.terminal.to_owned(),
-            timestamp: utc(if number < over {
-                session.at / 60 * 60
-            } else {
-                session.at
-            }),
-        }
-    });
-    logins.collect()
-}
-
-/// `YYYY-MM-DD HH:MM:SS`.
-fn utc(seconds: u32) -> String {
-    let moment = jiff::Timestamp::from_second(seconds.into()).unwrap_or_default();
-    moment.strftime("%Y-%m-%d %H:%M:%S").to_string()
-}
-
 fn linux_users(profile: &Profile) -> Vec<User> {
     let accounts = profile.accounts();
     let mut users: Vec<User> = accounts
@@ -493,6 +414,7 @@ fn flag(on: Option<bool>) -> Option<String> {
     text(if on == Some(true) { "1" } else { "0" })
 }
 
+mod logins;
 mod peripherals;
 #[cfg(test)]
 mod tests;

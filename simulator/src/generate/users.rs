@@ -60,7 +60,7 @@ impl Profile {
 
     /// The directory's UUID that Windows keeps with a profile; those of local accounts have none.
     pub fn profile_guid(&self, account: &Account) -> Option<String> {
-        let known = self.domain.is_some() && account.home.is_some() && account.number % 2 == 0;
+        let known = self.domain.is_some() && account.home.is_some() && account.number.is_multiple_of(2);
         known.then(|| account.uuid.clone())
     }
 

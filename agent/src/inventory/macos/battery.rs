@@ -12,7 +12,7 @@ pub(super) fn collect(host: &dyn Host) -> Result<Option<Option<Battery>>> {
 }
 
 /// First the source (`Now drawing from 'AC Power'`), then a line for each battery of the Mac and for each
-/// uninterruptible power supply, which is left out: ` -InternalBattery-0 (id=4325475)	87%; discharging; 5:12 remaining
+/// uninterruptible power supply, which is left out: ` -InternalBattery-0 (id=4325475) 87%; discharging; 5:12 remaining
 /// present: true`.
 fn parse(output: &str) -> Option<Option<Battery>> {
     let mut lines = output.lines();

@@ -1,10 +1,10 @@
 //! Logins at the machine, from the event log's security channel (event 4624).
 
 use super::event::Event;
-use super::{registry, wmi};
-use crate::host::{Host, RegistryKey};
-use crate::inventory::Options;
-use crate::inventory::field::{Result, field, optional};
+use super::{registry, users, wmi};
+use crate::host::Host;
+use crate::inventory::field::{Result, field};
+use crate::inventory::{Options, is_uuid};
 use jiff::civil::DateTime;
 use oco_protocol::inventory::Login;
 use std::collections::BTreeMap;
@@ -127,11 +127,9 @@ fn full_names(host: &dyn Host) -> Result<BTreeMap<String, String>> {
 
 /// The directory's UUID of a user, which is kept with the profile: `{5F1C...}`. Written as Linux machines do.
 fn guid(host: &dyn Host, sid: &str) -> Result<Option<String>> {
-    let profiles = RegistryKey::machine(r"SOFTWARE\Microsoft\Windows NT\CurrentVersion\ProfileList");
-    let profile = optional(host.registry_values(&profiles.subkey(sid)))?;
-    let guid = profile.and_then(|profile| registry::text(&profile, "Guid"));
+    let guid = users::profile(host, sid)?.and_then(|profile| registry::text(&profile, "Guid"));
     let guid = guid.map(|guid| guid.trim_matches(['{', '}']).to_ascii_lowercase());
-    Ok(guid.filter(|guid| crate::inventory::is_uuid(guid)))
+    Ok(guid.filter(|guid| is_uuid(guid)))
 }
 
 fn timestamp(record: &Record) -> String {

@@ -399,6 +399,7 @@ pub fn collection(config: &Config, logins_since: Option<String>) -> inventory::O
         hostname_remove_domain: config.hostname_remove_domain,
         machine_uid: config.machine_uid.clone(),
         local_users: config.local_users.clone(),
+        username_with_domain: config.username_with_domain,
         logins_since,
     }
 }

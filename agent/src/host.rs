@@ -441,6 +441,12 @@ pub trait Host: Send + Sync {
     /// The rows of a WQL query in a namespace such as `root\cimv2`.
     fn wmi(&self, namespace: &str, query: &str) -> Result<Vec<WmiRow>>;
 
+    /// The events of a Windows log that an XPath query selects, newest first, each as XML; `limit` of them at most.
+    fn event_log(&self, channel: &str, query: &str, limit: usize) -> Result<Vec<String>> {
+        let _ = (query, limit);
+        Err(unsupported("query the event log", channel))
+    }
+
     /// Replaces a file, durably and atomically: at every moment, power loss included, the path holds either the old
     /// content or the new one. Folders on the way are created.
     fn write_file(&self, path: &Path, content: &[u8], visibility: Visibility) -> Result<()>;

@@ -38,6 +38,8 @@ pub struct Options {
     pub machine_uid: Option<String>,
     /// Ids of the local users that are reported (Linux and macOS).
     pub local_users: RangeInclusive<u32>,
+    /// Whether users of logins have their domain before them: `DOMAIN\user` (Windows).
+    pub username_with_domain: bool,
     /// Earlier logins are left out: UTC, `YYYY-MM-DD HH:MM:SS`.
     pub logins_since: Option<String>,
 }
@@ -49,6 +51,7 @@ impl Default for Options {
             hostname_remove_domain: true,
             machine_uid: None,
             local_users: 1000..=65534,
+            username_with_domain: false,
             logins_since: None,
         }
     }

@@ -272,6 +272,13 @@ impl Host for SimulatedHost {
             .map_err(|source| HostError::new("query", format!("{namespace}: {query}"), source))
     }
 
+    fn event_log(&self, channel: &str, query: &str, limit: usize) -> Result<Vec<String>> {
+        self.windows_only()
+            .and_then(|()| windows::event_log(&self.profile, channel, query, self.clock.machine_now()))
+            .map(|events| events.into_iter().take(limit).collect())
+            .map_err(|source| HostError::new("query the event log", channel, source))
+    }
+
     fn write_file(&self, path: &Path, content: &[u8], _visibility: Visibility) -> Result<()> {
         staging::lock(&self.state).write(self.paths(), path, content);
         Ok(())

@@ -344,6 +344,12 @@ impl Host for RecordedHost {
         Ok(rows.iter().map(|row| query.project(row)).collect())
     }
 
+    fn event_log(&self, channel: &str, _query: &str, limit: usize) -> Result<Vec<String>> {
+        let events = wql::find_name(&self.recording.events, channel)
+            .ok_or_else(|| HostError::not_found("query the event log", channel))?;
+        Ok(events.iter().take(limit).cloned().collect())
+    }
+
     fn write_file(&self, path: &Path, content: &[u8], visibility: Visibility) -> Result<()> {
         self.meet_obstacle(path);
         let mut state = self.state();

@@ -31,8 +31,8 @@ pub(super) fn parse(edid: &[u8]) -> Result<Screen> {
         name: text(block, NAME)
             .or_else(|| texts(block, FREE_TEXT).last())
             .unwrap_or_else(|| UNKNOWN.to_owned()),
-        manufacturer: manufacturer(block),
-        manufactured: manufactured(block[16], block[17]),
+        manufacturer: manufacturer(u16::from_be_bytes([block[8], block[9]])),
+        manufactured: manufactured(block[16].into(), 1990 + u64::from(block[17])),
         resolution: timing
             .as_ref()
             .map_or_else(|| UNKNOWN.to_owned(), Timing::resolution),
@@ -49,9 +49,43 @@ pub(super) fn checksum_is_right(edid: &[u8]) -> bool {
     block.fold(0, |sum: u8, byte| sum.wrapping_add(*byte)) == 0
 }
 
-/// Three letters, five bits each.
-fn manufacturer(block: &[u8; LENGTH]) -> String {
-    let packed = u16::from_be_bytes([block[8], block[9]]);
+/// The screens of these EDIDs. Monitors behind some adapters have none, or a broken one.
+pub(super) fn screens(edids: impl Iterator<Item = Vec<u8>>) -> Vec<Screen> {
+    edids.filter_map(|edid| screen(&edid)).collect()
+}
+
+/// The screen of an EDID, if there is one; a broken one is logged.
+pub(super) fn screen(edid: &[u8]) -> Option<Screen> {
+    if edid.is_empty() {
+        return None;
+    }
+    if !checksum_is_right(edid) {
+        tracing::warn!("the EDID of a screen has a wrong checksum; its details may be wrong");
+    }
+    parse(edid)
+        .inspect_err(|error| tracing::warn!(%error, "the EDID of a screen is left out"))
+        .ok()
+}
+
+/// The bytes of an EDID that is written as hexadecimal digits; none for anything else.
+pub(super) fn from_hexadecimal(text: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if pairs.is_empty() || !rest.is_empty() {
+        return None;
+    }
+    let digit = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
+    let mut bytes = pairs
+        .iter()
+        .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?));
+    bytes.by_ref().collect()
+}
+
+/// The maker's name by its PNP id: three letters, five bits each.
+pub(super) fn manufacturer(packed: u16) -> String {
     let letter = |shift: u16| {
         let number = (packed >> shift & 0x1f).to_le_bytes()[0];
         if (1..=26).contains(&number) {
@@ -61,12 +95,16 @@ fn manufacturer(block: &[u8; LENGTH]) -> String {
         }
     };
     let id = String::from_iter([letter(10), letter(5), letter(0)]);
-    pnp_vendors::name(&id).map_or_else(|| format!("Unknown ({id})"), str::to_owned)
+    maker(&id)
+}
+
+/// The maker's name by the three letters of its PNP id.
+pub(super) fn maker(id: &str) -> String {
+    pnp_vendors::name(id).map_or_else(|| format!("Unknown ({id})"), str::to_owned)
 }
 
 /// `12/2019`; without a week, or where it is the year of the model, `2019`.
-fn manufactured(week: u8, year: u8) -> String {
-    let year = 1990 + u16::from(year);
+pub(super) fn manufactured(week: u64, year: u64) -> String {
     match week {
         1..=54 => format!("{week}/{year}"),
         _ => year.to_string(),

@@ -1,22 +1,26 @@
 //! macOS: property lists, and commands that print them.
 
-use super::Collectors;
 use super::parts::{Part, part, put};
+use super::{Collectors, cups};
 use crate::host::HostError;
 use oco_protocol::inventory::UNKNOWN;
 
+mod battery;
+mod displays;
 mod hardware;
+mod logins;
 mod machine;
 mod partitions;
 mod property_list;
 mod release;
 mod software;
+mod usb;
 mod users;
 
 pub(super) const COLLECTORS: Collectors = Collectors {
     hostname: machine::hostname,
     uid: machine::uid,
-    battery: |_| Ok(None),
+    battery: battery::collect,
     parts: PARTS,
 };
 
@@ -69,6 +73,17 @@ static PARTS: &[Part] = &[
             inventory.domain = domain;
         })
     }),
+    part("gpu, screens", |host, _| {
+        put(displays::collect(host), |inventory, displays| {
+            inventory.gpu = Some(displays.gpu);
+            inventory.screens = Some(displays.screens);
+        })
+    }),
+    part("printers", |host, _| {
+        put(cups::collect(host), |inventory, printers| {
+            inventory.printers = Some(printers);
+        })
+    }),
     part("partitions", |host, _| {
         put(partitions::collect(host), |inventory, partitions| {
             inventory.partitions = Some(partitions);
@@ -79,9 +94,18 @@ static PARTS: &[Part] = &[
             inventory.software = Some(software);
         })
     }),
+    part("logins", |host, options| {
+        let logins = logins::collect(host, options.logins_since.as_deref());
+        put(logins, |inventory, logins| inventory.logins = Some(logins))
+    }),
     part("users", |host, options| {
         put(users::collect(host, &options.local_users), |inventory, users| {
             inventory.users = Some(users);
+        })
+    }),
+    part("devices", |host, _| {
+        put(usb::collect(host), |inventory, devices| {
+            inventory.devices = Some(devices);
         })
     }),
 ];

@@ -314,6 +314,21 @@ fn the_configuration_decides_about_domain_and_uid() {
 }
 
 #[test]
+fn users_of_logins_have_their_domain_where_the_configuration_says_so() {
+    let host = RecordedHost::load(&recorded_machine("windows/windows-11-pro")).unwrap();
+    let users = |username_with_domain| {
+        let options = Options {
+            username_with_domain,
+            ..options(Os::Windows)
+        };
+        let logins = collect(&host, &options).logins.unwrap();
+        logins.into_iter().map(|login| login.username).collect::<Vec<_>>()
+    };
+    assert_eq!(users(false), ["jörg", "m&m.müller"]);
+    assert_eq!(users(true), ["DESKTOP-Ä1B2C\\jörg", "CORP\\m&m.müller"]);
+}
+
+#[test]
 fn a_mac_that_does_not_answer_is_not_taken_for_another_one() {
     let mut recording = Recording::load(&recorded_machines(Os::MacOs)[0]).unwrap();
     let ioreg = "ioreg -a -r -d 1 -c IOPlatformExpertDevice";

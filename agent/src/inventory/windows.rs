@@ -5,20 +5,26 @@ use super::parts::{Part, part, put};
 use crate::host::HostError;
 use oco_protocol::inventory::UNKNOWN;
 
+mod battery;
 mod boot;
+mod event;
 mod hardware;
+mod logins;
 mod machine;
 mod partitions;
+mod printers;
 mod registry;
 mod release;
+mod screens;
 mod software;
+mod usb;
 mod users;
 mod wmi;
 
 pub(super) const COLLECTORS: Collectors = Collectors {
     hostname: |host| host.hostname(),
     uid: machine::uid,
-    battery: |_| Ok(None),
+    battery: battery::collect,
     parts: PARTS,
 };
 
@@ -78,6 +84,16 @@ static PARTS: &[Part] = &[
             inventory.secure_boot = Some(state);
         })
     }),
+    part("screens", |host, _| {
+        put(screens::collect(host), |inventory, screens| {
+            inventory.screens = Some(screens);
+        })
+    }),
+    part("printers", |host, _| {
+        put(printers::collect(host), |inventory, printers| {
+            inventory.printers = Some(printers);
+        })
+    }),
     part("partitions", |host, _| {
         put(partitions::collect(host), |inventory, partitions| {
             inventory.partitions = Some(partitions);
@@ -88,9 +104,19 @@ static PARTS: &[Part] = &[
             inventory.software = Some(software);
         })
     }),
+    part("logins", |host, options| {
+        put(logins::collect(host, options), |inventory, logins| {
+            inventory.logins = Some(logins);
+        })
+    }),
     part("users", |host, _| {
         put(users::collect(host), |inventory, users| {
             inventory.users = Some(users);
+        })
+    }),
+    part("devices", |host, _| {
+        put(usb::collect(host), |inventory, devices| {
+            inventory.devices = Some(devices);
         })
     }),
 ];

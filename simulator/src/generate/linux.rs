@@ -2,8 +2,8 @@
 
 mod accounts;
 mod block_devices;
-mod devices;
-mod edid;
+pub(super) mod devices;
+pub(super) mod edid;
 mod journal;
 mod sssd;
 mod wtmp;

@@ -1,10 +1,13 @@
 //! Logins: who sat at a machine when, day by day, so that new ones appear as the clock moves on.
 
 use super::{Draw, Profile, Topic};
+use oco_agent::host::Os;
 use std::time::SystemTime;
 
 /// Days that a machine remembers.
 const REMEMBERED: u64 = 14;
+/// What the clock of some machines said once: 1996.
+const WRONG_CLOCK: u32 = 820_454_400;
 const DAY: u64 = 24 * 3600;
 
 /// A login.
@@ -19,7 +22,7 @@ pub struct Session {
 }
 
 impl Profile {
-    /// The logins of the last two weeks, oldest first. Where the clock of a machine was wrong once, the first is some
+    /// The logins of the last two weeks, oldest first. Where the clock of a Linux machine was wrong once, the first is some
     /// thirty years old.
     pub fn sessions(&self, now: SystemTime) -> Vec<Session> {
         let now = Self::seconds(now);
@@ -28,11 +31,11 @@ impl Profile {
         let directory = self.directory_users();
         users.extend(directory.iter().map(|user| self.directory_login(user)));
         let mut sessions = Vec::new();
-        if self.defects.legacy_encoding {
+        if self.defects.legacy_encoding && self.machine.os == Os::Linux && now > u64::from(WRONG_CLOCK) {
             sessions.push(Session {
                 user: "root".to_owned(),
                 terminal: "tty1",
-                at: 820_454_400,
+                at: WRONG_CLOCK,
             });
         }
         let today = now / DAY;
@@ -63,7 +66,6 @@ impl Profile {
 mod tests {
     use super::*;
     use crate::generate::Machine;
-    use oco_agent::host::Os;
     use std::time::{Duration, UNIX_EPOCH};
 
     #[test]

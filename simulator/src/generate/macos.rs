@@ -1,6 +1,10 @@
 //! Raw artefacts of a virtual Mac: property lists, and the output of its commands.
 
+mod logins;
+mod peripherals;
+
 use super::Profile;
+use super::linux::devices;
 use super::profile::Release;
 use super::software::macos::{self as apps, Bundle};
 use super::users::Account;
@@ -13,6 +17,8 @@ use std::io;
 use std::time::SystemTime;
 
 const SYSTEM_VERSION: &str = "/System/Library/CoreServices/SystemVersion.plist";
+const UTMPX: &str = "/var/run/utmpx";
+const PRINTERS: &str = "/etc/cups/printers.conf";
 const APPLICATIONS: &str = "/Applications";
 
 /// What else is in `/Applications`.
@@ -35,6 +41,16 @@ pub(crate) fn read_file(profile: &Profile, path: &str, now: SystemTime) -> io::R
                 .map(|(key, text)| (key.to_owned(), Value::from(text)))
                 .collect(),
         ));
+    }
+    if path == UTMPX {
+        return Ok(logins::utmpx(profile, now));
+    }
+    if path == PRINTERS {
+        return if profile.printers().is_empty() {
+            Err(io::ErrorKind::NotFound.into())
+        } else {
+            Ok(devices::printers(profile))
+        };
     }
     let folder = path
         .strip_prefix("/Applications/")
@@ -93,6 +109,10 @@ pub(crate) fn run(
         ("ioreg", ["-a", "-r", "-d", "1", "-c", "IOPlatformExpertDevice"]) => {
             done(xml(&platform_expert(profile))?)
         }
+        ("system_profiler", ["-json", "SPDisplaysDataType"]) => done(peripherals::displays(profile)),
+        ("env", ["TZ=UTC", "LC_ALL=C", "last"]) => line(logins::last(profile, now)),
+        ("pmset", ["-g", "batt"]) => done(peripherals::power(profile, now)),
+        ("ioreg", ["-a", "-l", "-p", "IOUSB"]) => done(peripherals::usb(profile)?),
         ("system_profiler", ["-json", "SPHardwareDataType"]) => done(hardware_report(profile)),
         ("defaults", ["read", "-g", "AppleLocale"]) if profile.defects.no_locale => Ok(CommandOutput {
             code: Some(1),

@@ -73,6 +73,29 @@ pub struct Printer {
     pub paper: Option<&'static str>,
 }
 
+impl Screen {
+    /// Whether Windows' driver has lost its EDID.
+    pub fn driver_has_no_edid(&self) -> bool {
+        self.week % 8 == 5
+    }
+}
+
+impl Printer {
+    /// The port that it is on in Windows.
+    pub fn port(&self) -> &'static str {
+        match self.uri.split(':').next() {
+            Some("socket") => "IP_192.0.2.40",
+            Some("usb") => "USB001",
+            _ => "WSD-3d8f2a10-5e7b-4c61-9c3a-0a1b2c3d4e5f.0032",
+        }
+    }
+
+    /// Label printers are switched on when somebody needs a label.
+    pub fn is_off(&self) -> bool {
+        self.name == "labels"
+    }
+}
+
 /// State of a battery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Charge {
@@ -197,6 +220,13 @@ const DEVICES: u64 = 1;
 const QUEUES: u64 = 2;
 const BATTERY: u64 = 3;
 const LISTS: u64 = 4;
+
+impl Charge {
+    /// As systems say it that know no fractions of a percent.
+    pub fn percent(self) -> u16 {
+        self.level / 100
+    }
+}
 
 impl Profile {
     /// Display adapters on the PCI bus; boards have none there.

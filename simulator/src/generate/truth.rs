@@ -9,7 +9,7 @@ use super::users::Account;
 use super::volumes::{Kind, Volume};
 use super::{linux, windows::BUILT_IN};
 use oco_agent::host::{Interface, InterfaceAddress, Os, RegistryView};
-use oco_protocol::inventory::{Inventory, Login, Network, Partition, Software, UNKNOWN, User};
+use oco_protocol::inventory::{Inventory, Network, Partition, Software, UNKNOWN, User};
 use serde_json::Value;
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -110,7 +110,7 @@ fn linux_inventory(profile: &Profile, dpkg_suffix: Option<&str>, now: SystemTime
         domain: profile.qualified_name(),
         partitions: Some(partitions(&profile.volumes(now))),
         software: dpkg_suffix.map(|suffix| debian_software(profile, suffix, now)),
-        logins: Some(linux_logins(profile, now)),
+        logins: Some(logins::linux(profile, now)),
         users: Some(linux_users(profile)),
         ..Inventory::default()
     }
@@ -121,7 +121,14 @@ fn macos_inventory(profile: &Profile, now: SystemTime) -> Inventory {
     let reported = accounts
         .iter()
         .filter(|account| LOCAL_USERS.contains(&account.number));
+    let (battery_level, battery_status) = peripherals::battery_in_percent(profile, now);
     Inventory {
+        gpu: Some(profile.gpu.unwrap_or_default().to_owned()),
+        battery_level: Some(battery_level),
+        battery_status: Some(battery_status),
+        screens: Some(peripherals::macos_screens(profile)),
+        printers: Some(peripherals::printers(profile)),
+        devices: Some(peripherals::devices(profile)),
         os_license: text(UNKNOWN),
         kernel_version: Some(profile.kernel().release),
         cpu: text(profile.cpu),
@@ -135,6 +142,7 @@ fn macos_inventory(profile: &Profile, now: SystemTime) -> Inventory {
         domain: Some(kernel_or_given_name(profile)).filter(|name| name.contains('.')),
         partitions: Some(partitions(&profile.volumes(now))),
         software: Some(macos_software(profile, now)),
+        logins: Some(logins::macos(profile, now)),
         users: Some(
             reported
                 .map(|account| unix_user(account, 20, account.disabled))
@@ -146,7 +154,13 @@ fn macos_inventory(profile: &Profile, now: SystemTime) -> Inventory {
 
 fn windows_inventory(profile: &Profile, now: SystemTime) -> Inventory {
     let broken = profile.defects.no_wmi;
+    let (battery_level, battery_status) = peripherals::battery_in_percent(profile, now);
     Inventory {
+        battery_level: unless(broken, || battery_level),
+        battery_status: unless(broken, || battery_status),
+        screens: unless(broken, || peripherals::windows_screens(profile)),
+        printers: unless(broken, || peripherals::windows_printers(profile)),
+        devices: unless(broken, || peripherals::windows_devices(profile)),
         os_license: unless(broken, || if profile.activated { "1" } else { "0" }.to_owned()),
         kernel_version: text(UNKNOWN),
         cpu: unless(broken, || processors(profile)),
@@ -168,6 +182,7 @@ fn windows_inventory(profile: &Profile, now: SystemTime) -> Inventory {
         }),
         partitions: unless(broken, || partitions(&profile.volumes(now))),
         software: Some(windows_software(profile, now)),
+        logins: Some(logins::windows(profile, now)),
         users: unless(broken, || windows_users(profile)),
         ..Inventory::default()
     }
@@ -290,6 +305,12 @@ fn windows_software(profile: &Profile, now: SystemTime) -> Vec<Software> {
         Some(item(&name, program.version.as_deref(), description))
     });
     let mut software: Vec<Software> = named.collect();
+    let packages = windows::store_packages(profile);
+    software.extend(
+        packages
+            .iter()
+            .map(|(name, version)| item(&format!("[AppX] {name}"), Some(version), "")),
+    );
     if !profile.defects.no_wmi {
         let hotfixes = windows::hotfixes(profile, now);
         software.extend(
@@ -299,45 +320,6 @@ fn windows_software(profile: &Profile, now: SystemTime) -> Vec<Software> {
         );
     }
     sorted(software)
-}
-
-/// The agent reports the whole field that begins with the full name, as the existing one does.
-fn linux_logins(profile: &Profile, now: SystemTime) -> Vec<Login> {
-    let (accounts, directory) = (profile.accounts(), profile.directory_users());
-    let local_name = |number: usize| match (number, profile.defects.legacy_encoding) {
-        (0, true) => format!("{} (M\u{fffd}nchen),,,", accounts[0].full_name),
-        (0, false) => format!("{},,,", accounts[0].full_name),
-        _ => accounts[number].full_name.clone(),
-    };
-    let sessions = profile.sessions(now).into_iter();
-    sessions
-        .map(|session| {
-            let local = accounts.iter().position(|account| account.name == session.user);
-            // What only root may read tells nobody else.
-            let user = directory
-                .iter()
-                .find(|user| profile.directory_login(user) == session.user)
-                .filter(|_| !profile.defects.unprivileged);
-            Login {
-                guid: user.map(|user| user.uuid.clone()),
-                display_name: match (local, user) {
-                    (Some(number), _) => local_name(number),
-                    (None, Some(user)) => user.full_name.clone(),
-                    (None, None) if session.user == "root" => "root".to_owned(),
-                    (None, None) => String::new(),
-                },
-                username: session.user,
-                console: session.terminal.to_owned(),
-                timestamp: utc(session.at),
-            }
-        })
-        .collect()
-}
-
-/// `YYYY-MM-DD HH:MM:SS`.
-fn utc(seconds: u32) -> String {
-    let moment = jiff::Timestamp::from_second(seconds.into()).unwrap_or_default();
-    moment.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 fn linux_users(profile: &Profile) -> Vec<User> {
@@ -432,6 +414,7 @@ fn flag(on: Option<bool>) -> Option<String> {
     text(if on == Some(true) { "1" } else { "0" })
 }
 
+mod logins;
 mod peripherals;
 #[cfg(test)]
 mod tests;

@@ -58,6 +58,12 @@ impl Profile {
         format!("S-1-5-21-{}-{}-{}", part(), part(), part())
     }
 
+    /// The directory's UUID that Windows keeps with a profile; those of local accounts have none.
+    pub fn profile_guid(&self, account: &Account) -> Option<String> {
+        let known = self.domain.is_some() && account.home.is_some() && account.number.is_multiple_of(2);
+        known.then(|| account.uuid.clone())
+    }
+
     fn account(&self, number: usize, others: &[Account], draw: &mut Draw) -> Account {
         let person = Person::draw(self.language.locale, draw);
         let mut name = if self.machine.os == Os::Windows && draw.permille(150) {

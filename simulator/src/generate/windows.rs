@@ -1,9 +1,12 @@
-//! Raw artefacts of a virtual Windows machine: registry keys, WMI rows and the output of `bcdedit`.
+//! Raw artefacts of a virtual Windows machine: registry keys, WMI rows, events and the output of `bcdedit`.
 
+pub(super) mod events;
+mod peripherals;
 mod registry;
 mod wmi;
 mod wql;
 
+pub(crate) use events::event_log;
 pub(crate) use registry::{registry_subkeys, registry_values};
 pub(super) use wmi::BUILT_IN;
 pub(crate) use wmi::{queried_class, wmi};

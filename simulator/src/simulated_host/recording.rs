@@ -243,16 +243,31 @@ impl Host for Recorder<'_> {
     }
 
     fn wmi(&self, namespace: &str, query: &str) -> Result<Vec<WmiRow>> {
-        let rows = self.host.wmi(namespace, query)?;
+        let rows = match self.host.wmi(namespace, query) {
+            // How WMI says that nothing of the kind is there; a recording has no rows then.
+            Err(error) if error.source.kind() == io::ErrorKind::Unsupported => Vec::new(),
+            answer => answer?,
+        };
         // Recordings hold whole rows and know no conditions.
         if let Some(class) = windows::queried_class(query) {
-            let all = self.host.wmi(namespace, &format!("SELECT * FROM {class}"))?;
+            let all = self
+                .host
+                .wmi(namespace, &format!("SELECT * FROM {class}"))
+                .unwrap_or_default();
             self.hear(|heard| {
                 let classes = heard.recording.wmi.entry(namespace.to_owned()).or_default();
                 classes.insert(class.to_owned(), all);
             });
         }
         Ok(rows)
+    }
+
+    fn event_log(&self, channel: &str, query: &str, limit: usize) -> Result<Vec<String>> {
+        let events = self.host.event_log(channel, query, limit)?;
+        self.hear(|heard| {
+            heard.recording.events.insert(channel.to_owned(), events.clone());
+        });
+        Ok(events)
     }
 
     fn write_file(&self, _path: &Path, _content: &[u8], _visibility: Visibility) -> Result<()> {

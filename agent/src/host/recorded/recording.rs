@@ -10,10 +10,11 @@
 //! commands.json   command line -> {code, stdout} or {code, stdout_file}, a path in the folder; code null: a signal
 //! registry.json   hive (HKLM, HKU) -> view (native, wow32) -> path -> name -> value, such as {"sz": "text"}
 //! wmi.json        namespace -> class -> rows
+//! events.json     Windows log -> events as XML, newest first
 //! ```
 //!
 //! All but `host.json` may be missing. Command lines are matched as a whole. Conditions of a WMI query are not
-//! evaluated, so rows that a condition excludes stay out of the recording.
+//! evaluated, nor those of an event query, so rows and events that a condition excludes stay out of the recording.
 
 use crate::host::{Hive, Interface, Kernel, Os, RegistryValue, RegistryView, Space, WmiRow};
 use jiff::Timestamp;
@@ -43,6 +44,8 @@ pub struct Recording {
     pub registry: Registry,
     /// WMI: namespace -> class -> rows.
     pub wmi: BTreeMap<String, BTreeMap<String, Vec<WmiRow>>>,
+    /// Windows' logs: channel -> events as XML, newest first.
+    pub events: BTreeMap<String, Vec<String>>,
 }
 
 /// What has no artefact of its own.
@@ -126,6 +129,7 @@ impl Recording {
             commands: BTreeMap::new(),
             registry: Registry::new(),
             wmi: BTreeMap::new(),
+            events: BTreeMap::new(),
         }
     }
 
@@ -155,6 +159,7 @@ impl Recording {
             commands: commands.collect::<Result<_, _>>()?,
             registry: optional_json(&folder.join("registry.json"))?,
             wmi: optional_json(&folder.join("wmi.json"))?,
+            events: optional_json(&folder.join("events.json"))?,
         })
     }
 
@@ -180,7 +185,8 @@ impl Recording {
             &self.registry,
             self.registry.is_empty(),
         )?;
-        save_unless_empty(&folder.join("wmi.json"), &self.wmi, self.wmi.is_empty())
+        save_unless_empty(&folder.join("wmi.json"), &self.wmi, self.wmi.is_empty())?;
+        save_unless_empty(&folder.join("events.json"), &self.events, self.events.is_empty())
     }
 }
 

@@ -24,25 +24,12 @@ pub(super) fn collect(host: &dyn Host) -> Result<Vec<Screen>> {
     let connected =
         folders.filter(|folder| attribute(host, folder, "status").as_deref() == Some("connected"));
     let edids = connected.filter_map(|folder| host.read_file(Path::new(&format!("{folder}/edid"))).ok());
-    let screens = parse_all(edids);
+    let screens = edid::screens(edids);
     if screens.is_empty() {
         from_x_servers(host)
     } else {
         Ok(screens)
     }
-}
-
-/// The screens of these EDIDs. Monitors behind some adapters have none, or a broken one.
-fn parse_all(edids: impl Iterator<Item = Vec<u8>>) -> Vec<Screen> {
-    let screens = edids.filter(|edid| !edid.is_empty()).filter_map(|edid| {
-        if !edid::checksum_is_right(&edid) {
-            tracing::warn!("the EDID of a screen has a wrong checksum; its details may be wrong");
-        }
-        edid::parse(&edid)
-            .inspect_err(|error| tracing::warn!(%error, "a screen is left out"))
-            .ok()
-    });
-    screens.collect()
 }
 
 /// Asks only where an X server runs and the program is there, because every question starts a process.
@@ -57,7 +44,7 @@ fn from_x_servers(host: &dyn Host) -> Result<Vec<Screen>> {
     let mut screens = Vec::new();
     for display in &displays {
         match command_output(host, "xrandr", &["--display", display, "--verbose"]) {
-            Ok(output) => screens.extend(parse_all(parse_xrandr(&lossy(output)).into_iter())),
+            Ok(output) => screens.extend(edid::screens(parse_xrandr(&lossy(output)).into_iter())),
             // A server that lets only its user in: nothing to be done, and so nothing to be warned of.
             Err(error @ CollectError::Command { .. }) => {
                 tracing::debug!(%error, "an X server does not tell its screens");
@@ -76,7 +63,9 @@ pub(super) fn parse_xrandr(output: &str) -> Vec<Vec<u8>> {
         if line == "EDID:" {
             inside = true;
             edids.push(Vec::new());
-        } else if let (true, Some(bytes), Some(edid)) = (inside, bytes(line), edids.last_mut()) {
+        } else if let (true, Some(bytes), Some(edid)) =
+            (inside, edid::from_hexadecimal(line), edids.last_mut())
+        {
             edid.extend(bytes);
         } else {
             inside = false;
@@ -84,22 +73,6 @@ pub(super) fn parse_xrandr(output: &str) -> Vec<Vec<u8>> {
     }
     edids.retain(|edid| !edid.is_empty());
     edids
-}
-
-fn bytes(line: &str) -> Option<Vec<u8>> {
-    let (pairs, rest) = line.as_bytes().as_chunks::<2>();
-    if pairs.is_empty() || !rest.is_empty() {
-        return None;
-    }
-    let digit = |byte: u8| {
-        char::from(byte)
-            .to_digit(16)
-            .and_then(|digit| u8::try_from(digit).ok())
-    };
-    let mut bytes = pairs
-        .iter()
-        .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?));
-    bytes.by_ref().collect()
 }
 
 #[cfg(test)]

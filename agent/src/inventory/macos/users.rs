@@ -5,6 +5,7 @@ use crate::host::Host;
 use crate::inventory::field::{Result, command_output};
 use oco_protocol::inventory::User;
 use plist::{Dictionary, Value};
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 const QUERY: [&str; 10] = [
@@ -22,8 +23,24 @@ const QUERY: [&str; 10] = [
 
 /// The accounts whose id is in `range`.
 pub(super) fn collect(host: &dyn Host, range: &RangeInclusive<u32>) -> Result<Vec<User>> {
-    let records = dictionaries(&command_output(host, "dscl", &QUERY)?, "the output of dscl")?;
-    Ok(records.iter().filter_map(|record| user(record, range)).collect())
+    Ok(records(host)?
+        .iter()
+        .filter_map(|record| user(record, range))
+        .collect())
+}
+
+/// Full names of all accounts.
+pub(super) fn full_names(host: &dyn Host) -> Result<BTreeMap<String, String>> {
+    let records = records(host)?;
+    let names = records.iter().filter_map(|record| {
+        let name = first(record, "RealName").unwrap_or_default();
+        Some((first(record, "RecordName")?.to_owned(), name.to_owned()))
+    });
+    Ok(names.collect())
+}
+
+fn records(host: &dyn Host) -> Result<Vec<Dictionary>> {
+    dictionaries(&command_output(host, "dscl", &QUERY)?, "the output of dscl")
 }
 
 fn user(record: &Dictionary, range: &RangeInclusive<u32>) -> Option<User> {

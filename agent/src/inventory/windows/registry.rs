@@ -25,6 +25,14 @@ pub(super) fn dword(values: &Values, name: &str) -> Option<u32> {
     }
 }
 
+/// Bytes.
+pub(super) fn binary<'a>(values: &'a Values, name: &str) -> Option<&'a [u8]> {
+    match get(values, name)? {
+        RegistryValue::Binary(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
 /// Names are compared as Windows does, without regard to case.
 fn get<'a>(values: &'a Values, name: &str) -> Option<&'a RegistryValue> {
     values.get(name).or_else(|| {

@@ -32,9 +32,14 @@ fn user(host: &dyn Host, account: &WmiRow) -> User {
     }
 }
 
+/// What Windows keeps of a user's profile, local or of a directory; none before the first logon.
+pub(super) fn profile(host: &dyn Host, sid: &str) -> Result<Option<registry::Values>> {
+    let profiles = RegistryKey::machine(r"SOFTWARE\Microsoft\Windows NT\CurrentVersion\ProfileList");
+    optional(host.registry_values(&profiles.subkey(sid)))
+}
+
 /// The profile's folder; none before the first logon.
 fn home(host: &dyn Host, sid: &str) -> Result<Option<String>> {
-    let profiles = RegistryKey::machine(r"SOFTWARE\Microsoft\Windows NT\CurrentVersion\ProfileList");
-    let profile = optional(host.registry_values(&profiles.subkey(sid)))?;
+    let profile = profile(host, sid)?;
     Ok(profile.and_then(|profile| registry::text(&profile, "ProfileImagePath")))
 }

@@ -1,12 +1,17 @@
 //! Questions to WMI, and the values in its answers.
 
-use crate::host::{Host, WmiRow};
+use crate::host::{self, Host, WmiRow};
 use crate::inventory::field::{CollectError, Result};
 use serde_json::Value;
 
 /// The rows of a query in the namespace of the system's own classes.
 pub(super) fn rows(host: &dyn Host, query: &str) -> Result<Vec<WmiRow>> {
-    Ok(host.wmi(r"root\cimv2", query)?)
+    Ok(ask(host, query)?)
+}
+
+/// As [`rows`], for a class that not every system has.
+pub(super) fn ask(host: &dyn Host, query: &str) -> host::Result<Vec<WmiRow>> {
+    host.wmi(r"root\cimv2", query)
 }
 
 /// The row of a class of which there is one.

@@ -181,7 +181,7 @@ fn usb(profile: &Profile, name: &str, attribute: &str) -> Option<String> {
     }
 }
 
-fn printers(profile: &Profile) -> Vec<u8> {
+pub(in crate::generate) fn printers(profile: &Profile) -> Vec<u8> {
     let mut config = "# Printer configuration file for CUPS v2.4.2\n".to_owned();
     for (number, printer) in profile.printers().into_iter().enumerate() {
         let section = if number == 0 { "DefaultPrinter" } else { "Printer" };

@@ -8,7 +8,7 @@ const FREE_TEXT: u8 = 0xfe;
 const NAME: u8 = 0xfc;
 
 /// The EDID of a screen.
-pub(super) fn edid(screen: &Screen) -> Vec<u8> {
+pub(in crate::generate) fn edid(screen: &Screen) -> Vec<u8> {
     let monitor = screen.monitor;
     let mut block = vec![0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0];
     let letters = monitor.pnp_id.bytes();

@@ -2,6 +2,7 @@
 
 use super::Updates;
 use crate::generate::draw::hash;
+use crate::generate::profile::Release;
 use crate::generate::{Draw, Profile, Topic};
 use oco_agent::host::RegistryView;
 use std::time::SystemTime;
@@ -58,6 +59,24 @@ pub fn program_at(profile: &Profile, view: RegistryView, key: &str, now: SystemT
         .position(|(place, entry)| entry.view == view && key_of(place, entry).eq_ignore_ascii_case(key))?;
     program(profile, place, &Updates::of(profile, PROGRAMS.len() as u64, now))
 }
+
+/// Name and version of the store's packages; before Windows 8 and on servers there is no store.
+pub fn store_packages(profile: &Profile) -> Vec<(&'static str, &'static str)> {
+    let has_store = match profile.release {
+        Release::Windows(release) => release.major.is_some() && release.installation == "Client",
+        Release::Linux(_) | Release::MacOs(_) => false,
+    };
+    let mut draw = Draw::new(profile.machine, Topic::Software, u64::MAX - 1);
+    let packages = STORE_PACKAGES.iter().filter(|_| draw.permille(800));
+    packages.copied().filter(|_| has_store).collect()
+}
+
+static STORE_PACKAGES: [(&str, &str); 4] = [
+    ("Microsoft.WindowsCalculator", "11.2405.2.0"),
+    ("Microsoft.WindowsNotepad", "11.2410.20.0"),
+    ("Microsoft.WindowsStore", "22409.1401.5.0"),
+    ("Clipchamp.Clipchamp", "3.1.11720.0"),
+];
 
 /// The hotfixes of a machine: old ones, and one for each of the last few months.
 pub fn hotfixes(profile: &Profile, now: SystemTime) -> Vec<Hotfix> {

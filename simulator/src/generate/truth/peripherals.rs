@@ -1,6 +1,7 @@
 //! The truth about what is built in or plugged in.
 
 use crate::generate::Profile;
+use crate::generate::peripherals::Screen as Connected;
 use oco_protocol::inventory::{Device, OrFalse, Printer, Screen, UNKNOWN};
 use std::time::SystemTime;
 
@@ -12,6 +13,14 @@ pub(super) fn battery(profile: &Profile, now: SystemTime) -> (OrFalse<f64>, OrFa
             OrFalse::Value(if charge.plugged { 1 } else { 2 }),
         ),
         None => (OrFalse::None, OrFalse::None),
+    }
+}
+
+/// Level and status of the battery where the system knows no fractions of a percent.
+pub(super) fn battery_in_percent(profile: &Profile, now: SystemTime) -> (OrFalse<f64>, OrFalse<u8>) {
+    match (profile.charge(now), battery(profile, now)) {
+        (Some(charge), (_, status)) => (OrFalse::Value(f64::from(charge.percent()) / 100.0), status),
+        (None, neither) => neither,
     }
 }
 
@@ -32,31 +41,88 @@ pub(super) fn gpu(profile: &Profile) -> String {
 pub(super) fn screens(profile: &Profile) -> Vec<Screen> {
     let mut screens = profile.screens();
     screens.sort_by_key(|screen| screen.connector);
-    let unless_zero = |(width, height): (u8, u8)| match (width, height) {
-        (0, _) | (_, 0) => UNKNOWN.to_owned(),
-        _ => format!("{width}.0 x {height}.0"),
-    };
-    screens
-        .into_iter()
-        .map(|screen| Screen {
-            name: screen.monitor.name.to_owned(),
-            manufacturer: screen.monitor.maker.to_owned(),
-            manufactured: match screen.week {
-                0 => screen.year.to_string(),
-                week => format!("{week}/{}", screen.year),
-            },
-            resolution: format!("{} x {}", screen.monitor.pixels.0, screen.monitor.pixels.1),
-            size: unless_zero(screen.monitor.centimetres),
-            kind: format!("{:04X}", screen.monitor.product),
-            serialno: screen.serial.unwrap_or_else(|| UNKNOWN.to_owned()),
-            technology: if screen.monitor.digital {
-                "digital"
-            } else {
-                "analog"
+    screens.iter().map(screen).collect()
+}
+
+/// In the order of their numbers, those without an EDID with what WMI knows.
+pub(super) fn windows_screens(profile: &Profile) -> Vec<Screen> {
+    let screens = profile.screens();
+    let reported = screens.iter().map(|fact| {
+        let whole = screen(fact);
+        if fact.driver_has_no_edid() {
+            Screen {
+                resolution: UNKNOWN.to_owned(),
+                size: UNKNOWN.to_owned(),
+                technology: UNKNOWN.to_owned(),
+                ..whole
             }
-            .to_owned(),
-        })
-        .collect()
+        } else {
+            whole
+        }
+    });
+    reported.collect()
+}
+
+/// Macs with processors of Apple's own don't pass on EDIDs.
+pub(super) fn macos_screens(profile: &Profile) -> Vec<Screen> {
+    let screens = profile.screens();
+    let reported = screens.iter().map(|fact| {
+        let whole = screen(fact);
+        if profile.is_arm() {
+            Screen {
+                size: UNKNOWN.to_owned(),
+                technology: "digital".to_owned(),
+                ..whole
+            }
+        } else {
+            whole
+        }
+    });
+    reported.collect()
+}
+
+fn screen(fact: &Connected) -> Screen {
+    let monitor = fact.monitor;
+    Screen {
+        name: monitor.name.to_owned(),
+        manufacturer: monitor.maker.to_owned(),
+        manufactured: match fact.week {
+            0 => fact.year.to_string(),
+            week => format!("{week}/{}", fact.year),
+        },
+        resolution: format!("{} x {}", monitor.pixels.0, monitor.pixels.1),
+        size: match monitor.centimetres {
+            (0, _) | (_, 0) => UNKNOWN.to_owned(),
+            (width, height) => format!("{width}.0 x {height}.0"),
+        },
+        kind: format!("{:04X}", monitor.product),
+        serialno: fact.serial.clone().unwrap_or_else(|| UNKNOWN.to_owned()),
+        technology: if monitor.digital { "digital" } else { "analog" }.to_owned(),
+    }
+}
+
+pub(super) fn windows_printers(profile: &Profile) -> Vec<Printer> {
+    let printers = profile.printers().into_iter().map(|printer| Printer {
+        name: printer.name.to_owned(),
+        driver: printer.driver.to_owned(),
+        paper: printer.paper.unwrap_or(UNKNOWN).to_owned(),
+        dpi: "600".to_owned(),
+        uri: printer.port().to_owned(),
+        status: if printer.is_off() {
+            "Offline, Toner low"
+        } else {
+            "Idle"
+        }
+        .to_owned(),
+    });
+    printers.collect()
+}
+
+/// By their numbers, as Windows' ids sort.
+pub(super) fn windows_devices(profile: &Profile) -> Vec<Device> {
+    let mut devices = devices(profile);
+    devices.sort_by_key(|device| (device.vendor, device.product));
+    devices
 }
 
 pub(super) fn printers(profile: &Profile) -> Vec<Printer> {

@@ -148,7 +148,15 @@ fn inventory_changes_with_time_in_the_documented_facts_only() {
             names.insert(difference.split(':').next().unwrap_or_default().to_owned());
         }
     }
-    let allowed = ["networks", "partitions", "software", "uptime"];
+    let allowed = [
+        "battery_level",
+        "battery_status",
+        "logins",
+        "networks",
+        "partitions",
+        "software",
+        "uptime",
+    ];
     assert!(
         names.contains("software") && names.contains("uptime"),
         "{names:?}"

@@ -1,5 +1,6 @@
 //! The registry: release, programs, profiles of users.
 
+use super::peripherals;
 use crate::generate::profile::{Profile, Release};
 use crate::generate::release;
 use crate::generate::software::windows::{self as programs, Program};
@@ -12,8 +13,12 @@ use std::time::SystemTime;
 const VERSION: &str = r"software\microsoft\windows nt\currentversion";
 const ENVIRONMENT: &str = r"system\currentcontrolset\control\session manager\environment";
 const SECURE_BOOT: &str = r"system\currentcontrolset\control\secureboot\state";
+const DEVICES: &str = r"system\currentcontrolset\enum\";
 const UNINSTALL: &str = r"software\microsoft\windows\currentversion\uninstall";
 const PROFILES: &str = r"software\microsoft\windows nt\currentversion\profilelist";
+
+const STORE: &str = r"software\microsoft\windows\currentversion\appx\appxalluserstore";
+const STORE_PACKAGES: &str = r"software\microsoft\windows\currentversion\appx\appxalluserstore\applications";
 
 type Values = BTreeMap<String, RegistryValue>;
 
@@ -41,6 +46,10 @@ pub(crate) fn registry_values(profile: &Profile, key: &RegistryKey, now: SystemT
         },
         UNINSTALL | PROFILES => Ok(Values::new()),
         _ => {
+            if let Some(device) = path.strip_prefix(DEVICES) {
+                return peripherals::screen_parameters(profile, device)
+                    .ok_or_else(|| io::ErrorKind::NotFound.into());
+            }
             if let Some(name) = below(&path, UNINSTALL) {
                 let program =
                     programs::program_at(profile, key.view, name, now).ok_or(io::ErrorKind::NotFound)?;
@@ -64,6 +73,15 @@ pub(crate) fn registry_subkeys(profile: &Profile, key: &RegistryKey) -> io::Resu
             Ok(programs.into_iter().map(|program| program.key).collect())
         }
         PROFILES => Ok(profile_sids(profile)),
+        STORE if programs::store_packages(profile).is_empty() => Err(io::ErrorKind::NotFound.into()),
+        STORE => Ok(["Applications", "EndOfLife", "S-1-5-18"]
+            .map(str::to_owned)
+            .into()),
+        STORE_PACKAGES => Ok(programs::store_packages(profile)
+            .into_iter()
+            .map(|(name, version)| format!("{name}_{version}_x64__8wekyb3d8bbwe"))
+            .chain(["Broken".to_owned()])
+            .collect()),
         _ => Err(io::ErrorKind::NotFound.into()),
     }
 }
@@ -126,10 +144,11 @@ fn profile_values(profile: &Profile, sid: &str) -> io::Result<Values> {
             let machine = profile.machine_sid().to_lowercase();
             let is_it = |number: u32| format!("{machine}-{number}") == sid;
             let person = profile.accounts().into_iter().find(|person| is_it(person.number));
-            person
-                .and_then(|person| person.home)
-                .map(image)
-                .ok_or_else(|| io::ErrorKind::NotFound.into())
+            let person = person.ok_or(io::ErrorKind::NotFound)?;
+            let guid = profile.profile_guid(&person);
+            let mut values = person.home.map(image).ok_or(io::ErrorKind::NotFound)?;
+            values.extend(guid.map(|guid| ("Guid".to_owned(), sz(&format!("{{{}}}", guid.to_uppercase())))));
+            Ok(values)
         }
     }
 }

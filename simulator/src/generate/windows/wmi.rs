@@ -1,5 +1,6 @@
 //! WMI: hardware, disks, accounts, hotfixes and licences.
 
+use super::peripherals;
 use super::wql::Query;
 use crate::generate::profile::{Profile, Release};
 use crate::generate::software::windows as programs;
@@ -11,6 +12,7 @@ use std::io;
 use std::time::SystemTime;
 
 const CIMV2: &str = r"root\cimv2";
+const WMI: &str = r"root\wmi";
 const ENCRYPTION: &str = r"root\cimv2\security\microsoftvolumeencryption";
 
 /// Application id of Windows itself in `SoftwareLicensingProduct`.
@@ -57,6 +59,16 @@ pub(crate) fn wmi(
         (CIMV2, "win32_logicaldisk") => profile.volumes(now).iter().map(logical_disk).collect(),
         (CIMV2, "win32_useraccount") => user_accounts(profile),
         (CIMV2, "win32_quickfixengineering") => hotfixes(profile, now),
+        (CIMV2, "win32_battery") => peripherals::batteries(profile, now),
+        (CIMV2, "win32_printer") => peripherals::printers(profile),
+        (CIMV2, "win32_printerconfiguration") => peripherals::printer_settings(profile),
+        (CIMV2, "win32_usbcontrollerdevice") => peripherals::usb_references(profile),
+        (CIMV2, "win32_pnpentity") => peripherals::usb_entities(profile),
+        // WBEM_E_NOT_SUPPORTED
+        (WMI, "wmimonitorid") if profile.screens().is_empty() => {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        (WMI, "wmimonitorid") => peripherals::monitors(profile),
         (CIMV2, "softwarelicensingproduct") => licences(profile),
         (ENCRYPTION, "win32_encryptablevolume") if !profile.defects.no_bitlocker => {
             encryptable_volumes(profile, now)
@@ -232,7 +244,7 @@ fn licences(profile: &Profile) -> Vec<WmiRow> {
     ]
 }
 
-fn row<const N: usize>(pairs: [(&str, Value); N]) -> WmiRow {
+pub(super) fn row<const N: usize>(pairs: [(&str, Value); N]) -> WmiRow {
     pairs
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))

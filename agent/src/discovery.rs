@@ -4,7 +4,7 @@
 //! What DNS says is not proven by anybody. So it is used once, for the first contact, and then stands in the
 //! configuration; the server behind it has to show a certificate for its name.
 
-use crate::config::{self, ConfigError};
+use crate::config::{self, ConfigError, Protocol};
 use crate::errors::with_causes;
 use crate::host::{Host, HostError, ServiceRecord};
 use std::path::Path;
@@ -36,6 +36,12 @@ pub enum DiscoveryError {
         "[server] api-url is empty, and DNS cannot be asked for a server; set it to https://SERVER/api-agent.php"
     )]
     Resolver(#[source] HostError),
+    /// The generation that is asked for sends the key to whoever is asked.
+    #[error(
+        "[server] api-url is empty, and with protocol = keyed no server is looked for in DNS: it would be sent the agent \
+         key in the clear; set api-url to https://SERVER/api-agent.php"
+    )]
+    Keyed,
     /// There is nowhere to look.
     #[error(
         "[server] api-url is empty, and this computer has no DNS search domain to look for {SERVICE} in; set it to \
@@ -67,10 +73,11 @@ pub enum FindServerError {
 /// Makes sure that the configuration names a server: where it names none, DNS is asked and its answer stored. Blocks for
 /// [`TIME_LIMIT`] at most.
 pub fn find_server(host: &dyn Host, config: &Path) -> Result<(), FindServerError> {
-    if config::load(host, config)?.0.api_url.is_some() {
+    let settings = config::load(host, config)?.0;
+    if settings.api_url.is_some() {
         return Ok(());
     }
-    let Found { url, name, refused } = discover(host)?;
+    let Found { url, name, refused } = discover(host, settings.protocol)?;
     for reason in refused {
         tracing::warn!("an SRV record is passed over: {reason}");
     }
@@ -84,7 +91,11 @@ pub fn find_server(host: &dyn Host, config: &Path) -> Result<(), FindServerError
 }
 
 /// Asks the search domains one after the other, until one of them names a server.
-pub fn discover(host: &dyn Host) -> Result<Found, DiscoveryError> {
+pub fn discover(host: &dyn Host, protocol: Protocol) -> Result<Found, DiscoveryError> {
+    // The signed generation proves itself to a stranger, the keyed one hands it the key.
+    if protocol == Protocol::Keyed {
+        return Err(DiscoveryError::Keyed);
+    }
     let deadline = Instant::now() + TIME_LIMIT;
     let domains = host.search_domains().map_err(DiscoveryError::Resolver)?;
     let mut asked = Vec::new();

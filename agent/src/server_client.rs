@@ -1,7 +1,7 @@
 //! The agent's side of the wire: sends requests, and lets nothing of a response through before it has been proven to be the
 //! server's.
 //!
-//! The two generations of the protocol are strategies ([`signed`], [`keyed`]) that make requests and prove responses; all
+//! The two generations of the protocol are strategies (`signed`, `keyed`) that make requests and prove responses; all
 //! else is common to them. Which one is spoken is the configuration's decision alone.
 
 mod archive;

@@ -1,7 +1,7 @@
 //! Filters around the agent API: they see each exchange to the byte, and may change, delay, answer or break it. What the
-//! server itself does with them are [`crate::conformance`] and [`crate::faults`]; who embeds it adds more.
+//! server itself does with them are `conformance` and [`crate::faults`]; who embeds it adds more.
 //!
-//! A filter decides and says what is to happen; [`crate::exchange`] makes it happen. All filters see requests and answers
+//! A filter decides and says what is to happen; `exchange` makes it happen. All filters see requests and answers
 //! in the order of their list.
 
 use crate::connection::Delivery;

@@ -5,6 +5,7 @@ use crate::support::dns::{DnsServer, Reply, Srv, srv};
 use crate::support::scripted::{AGENT_KEY, SERVER_KEY, hello, response, signed};
 use crate::support::tls::{Authority, TlsServer, Validity};
 use crate::support::{Agent, REGISTRATION_KEY, stderr, wait_for};
+use oco_agent::config::Protocol;
 use oco_agent::discovery::{DiscoveryError, Found, TIME_LIMIT, discover};
 use oco_agent::host::system::{Resolver, SystemHost};
 use std::collections::BTreeMap;
@@ -16,7 +17,10 @@ use std::time::Instant;
 /// Discovery on this machine, with the test's name server and search domains in place of the machine's.
 fn ask(server: &DnsServer, search: &[&str]) -> Result<Found, DiscoveryError> {
     let resolver = Resolver::with_server(server.address, search).unwrap();
-    discover(&SystemHost::new(std::env::temp_dir()).with_resolver(resolver))
+    discover(
+        &SystemHost::new(std::env::temp_dir()).with_resolver(resolver),
+        Protocol::Signed,
+    )
 }
 
 fn server(rule: impl Fn(&str) -> Reply + Send + Sync + 'static) -> DnsServer {

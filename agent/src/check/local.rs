@@ -179,7 +179,7 @@ pub(super) fn server(host: &dyn Host, config: &mut Config) -> Item {
             Item::ok(SERVER, finding)
         };
     }
-    match discovery::discover(host) {
+    match discovery::discover(host, config.protocol) {
         Ok(found) => {
             let finding = format!("{}, from the SRV records of {}", found.url, found.name);
             config.api_url = Some(found.url);

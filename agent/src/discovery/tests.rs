@@ -36,7 +36,7 @@ fn the_answer_becomes_a_url_and_the_first_domain_with_one_counts() {
         ("a.example", Some(vec![record(1, 1, 8443, "OCO.a.example.")])),
         ("b.example", Some(vec![record(0, 1, 443, "b.example.")])),
     ]);
-    let found = discover(&host).unwrap();
+    let found = discover(&host, Protocol::Signed).unwrap();
     assert_eq!(found.url, "https://oco.a.example:8443/api-agent.php");
     assert_eq!(found.name, "_oco._tcp.a.example.");
 }
@@ -57,6 +57,17 @@ fn the_server_is_stored_once_and_the_rest_of_the_configuration_stays() {
 }
 
 #[test]
+fn the_key_of_the_keyed_generation_goes_to_no_server_that_dns_names() {
+    let host = host(&[("a.example", Some(vec![record(1, 1, 8443, "oco.a.example.")]))]);
+    let path = Path::new("/etc/oco-agent.ini");
+    let text = b"[agent]\nagent-key = k\n[server]\nprotocol = keyed\n";
+    host.write_file(path, text, Visibility::Private).unwrap();
+    let message = find_server(&host, path).unwrap_err().to_string();
+    assert!(message.contains("set api-url to"), "{message}");
+    assert_eq!(host.read_file(path).unwrap(), text);
+}
+
+#[test]
 fn an_answer_that_cannot_be_stored_is_an_error() {
     let host = host(&[("a.example", Some(vec![record(1, 1, 8443, "oco.a.example.")]))]);
     let path = Path::new("/etc/oco-agent.ini");
@@ -71,7 +82,7 @@ fn an_answer_that_cannot_be_stored_is_an_error() {
 
 #[test]
 fn failures_say_what_was_asked_and_what_to_do() {
-    let message = discover(&host(&[])).unwrap_err().to_string();
+    let message = discover(&host(&[]), Protocol::Signed).unwrap_err().to_string();
     assert!(
         message.contains("no DNS search domain") && message.contains("https://SERVER/api-agent.php"),
         "{message}"
@@ -82,7 +93,7 @@ fn failures_say_what_was_asked_and_what_to_do() {
         ("c.example", Some(vec![record(0, 0, 443, ".")])),
         ("d.example", Some(vec![record(0, 0, 0, "x.d.example.")])),
     ]);
-    let message = discover(&host).unwrap_err().to_string();
+    let message = discover(&host, Protocol::Signed).unwrap_err().to_string();
     for part in [
         "_oco._tcp.a.example (there are none)",
         "_oco._tcp.b.example (",
@@ -125,7 +136,7 @@ fn hostile_records_are_passed_over_in_words() {
     }
     let good = record(9, 0, 443, "oco.example.");
     let host = host(&[("a.example", Some(vec![record(0, 9, 443, "a b."), good]))]);
-    let found = discover(&host).unwrap();
+    let found = discover(&host, Protocol::Signed).unwrap();
     assert_eq!(found.url, "https://oco.example:443/api-agent.php");
     assert_eq!(found.refused.len(), 1);
 }

@@ -4,10 +4,13 @@ use crate::duration::Span;
 use crate::generate::Machine;
 use crate::progress::Progress;
 use crate::redact::redacted;
+use crate::report::baseline::{self, DEFAULT_REGRESSION, Incomparable};
+use crate::report::merge::MergeError;
 use crate::report::text::Summary;
 use crate::report::{ReportError, ReportFile, RunReport, html, json};
 use crate::run::{self, External, Options, RunError, ServerChoice};
-use crate::scenario::{self, FleetSize, MachineTime, Scenario, ScenarioError};
+use crate::scenario::{self, FleetSize, MachineTime, Scenario, ScenarioError, Share};
+use crate::shard::Shard;
 use crate::simulated_host::recording::{self, ShowError};
 use crate::verdict::Verdict;
 use clap::builder::TypedValueParser;
@@ -20,6 +23,10 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::SystemTime;
+
+mod merge;
+
+use merge::MergeArgs;
 
 /// Runs a fleet of virtual OCO agents against a server and says pass or fail.
 #[derive(Debug, Parser)]
@@ -35,6 +42,8 @@ pub struct Cli {
 enum Command {
     /// Run a scenario (also without this word; without any argument: the scenario demo on an embedded server)
     Run(Box<RunArgs>),
+    /// Merge the results of all shards of a fleet into one report
+    Merge(MergeArgs),
     /// List the built-in scenarios
     Scenarios,
     /// Show one virtual machine: the inventory that an agent makes of it, as JSON
@@ -64,6 +73,15 @@ struct RunArgs {
     /// Seed instead of the scenario's: the same seed makes the same fleet
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
+    /// Run only part I (from 0) of N of the fleet; `merge` makes one report of all
+    #[arg(long, value_name = "I/N", requires = "server")]
+    shard: Option<Shard>,
+    /// Earlier result (of --json) to compare with: a run that is slower than the limit fails
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// How much slower than the baseline a 99th percentile may be, as a share [default: the scenario's, else 0.2]
+    #[arg(long, value_name = "SHARE", value_parser = Share::from_argument, requires = "baseline")]
+    regression: Option<Share>,
     /// Where the report for people goes
     #[arg(long, value_name = "FILE", default_value = "oco-simulator-report.html")]
     report: PathBuf,
@@ -106,6 +124,20 @@ pub enum CliError {
     /// Both reports would be one file.
     #[error("--report and --json both name {}; name two files", .0.display())]
     SameFile(PathBuf),
+    /// A shard without agents.
+    #[error("shard {shard} of a fleet of {agents} has no agents; use fewer shards")]
+    EmptyShard {
+        /// Which.
+        shard: Shard,
+        /// Agents of the fleet.
+        agents: u32,
+    },
+    /// Results that do not fit together.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+    /// An earlier result of something else.
+    #[error(transparent)]
+    Baseline(#[from] Incomparable),
     /// The run.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -138,6 +170,7 @@ impl Cli {
         match self.command {
             None => self.run.execute(now, interrupt).await,
             Some(Command::Run(run)) => run.execute(now, interrupt).await,
+            Some(Command::Merge(merge)) => merge.execute(),
             Some(Command::Scenarios) => scenarios(),
             Some(Command::Generate(machine)) => machine.execute(),
         }
@@ -169,6 +202,7 @@ impl RunArgs {
         interrupt: impl Future<Output = ()>,
     ) -> Result<Outcome, CliError> {
         let scenario = self.scenario()?;
+        let before = self.baseline(&scenario)?;
         let html_file = ReportFile::prepare(&self.report)?;
         let json_file = ReportFile::prepare(&self.json)?;
         if html_file.is_same(&json_file) {
@@ -176,7 +210,8 @@ impl RunArgs {
         }
         let progress = Progress::new(scenario.run.duration.0);
         let (server, command) = (self.server_choice(), self.again(&scenario));
-        let report = run::run(
+        let limit = self.regression.or(scenario.thresholds.regression);
+        let mut report = run::run(
             Options {
                 scenario,
                 server,
@@ -187,6 +222,10 @@ impl RunArgs {
             interrupt,
         )
         .await?;
+        if let Some((file, before)) = &before {
+            let limit = limit.unwrap_or(DEFAULT_REGRESSION);
+            baseline::compare(&mut report, file, before, limit);
+        }
         Ok(outcome(
             &report,
             &[
@@ -196,7 +235,18 @@ impl RunArgs {
         ))
     }
 
-    fn scenario(&self) -> Result<Scenario, ScenarioError> {
+    /// The result to compare with: read before the run, so that a wrong one does not cost it.
+    fn baseline(&self, scenario: &Scenario) -> Result<Option<(String, RunReport)>, CliError> {
+        let Some(path) = &self.baseline else {
+            return Ok(None);
+        };
+        let file = path.display().to_string();
+        let before = json::read(path)?;
+        baseline::comparable(&file, &before, &scenario.name, scenario.fleet.own_size())?;
+        Ok(Some((file, before)))
+    }
+
+    fn scenario(&self) -> Result<Scenario, CliError> {
         let mut scenario = Scenario::load(&self.scenario)?;
         if let Some(agents) = self.agents {
             scenario.fleet.size = agents;
@@ -206,6 +256,13 @@ impl RunArgs {
         }
         if let Some(duration) = self.duration {
             scenario.run.duration = duration;
+        }
+        if let Some(shard) = self.shard {
+            scenario.fleet.shard = shard;
+            let agents = scenario.fleet.size.0;
+            if shard.size(agents) == 0 {
+                return Err(CliError::EmptyShard { shard, agents });
+            }
         }
         Ok(scenario)
     }
@@ -231,6 +288,9 @@ impl RunArgs {
         );
         if let Some(duration) = self.duration {
             let _ = write!(text, " --duration {duration}");
+        }
+        if let Some(shard) = self.shard {
+            let _ = write!(text, " --shard {shard}");
         }
         if let Some(server) = &self.server {
             let _ = write!(
@@ -366,7 +426,9 @@ mod tests {
             (&["--agent-key", "k"], "--server"),
             (&["--server", "oco", "--agent-key", "k"], "https://"),
             (&["--server", "http://h", "--agent-key", ""], "empty"),
-            (&["--shard", "1/2"], "--shard"),
+            (&["--shard", "1/2"], "--server"),
+            (&["--shard", "2/2"], "0/4 to 3/4"),
+            (&["--regression", "0.1"], "--baseline"),
             (&["run", "demo", "more"], "more"),
         ] {
             let error = parse(arguments).unwrap_err();

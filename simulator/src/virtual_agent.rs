@@ -122,8 +122,11 @@ impl Site {
         let watch = Arc::new(Watch::new(index, planned, self.events.outlet()));
         let (agent, check_in) = match self.load(index, &host, &watch) {
             Some(agent) => {
-                let check_in = Box::pin(agent.check_in(false));
-                let check_in = self.ends.cut_off.run_until_cancelled(check_in).await;
+                let check_in = self
+                    .ends
+                    .cut_off
+                    .run_until_cancelled(Box::pin(agent.check_in(false)))
+                    .await;
                 if check_in.is_none() {
                     watch.unfinished();
                 }

@@ -4,10 +4,13 @@ use crate::duration::Span;
 use crate::generate::Machine;
 use crate::progress::Progress;
 use crate::redact::redacted;
+use crate::report::baseline::{self, DEFAULT_REGRESSION, Incomparable};
+use crate::report::merge::MergeError;
 use crate::report::text::Summary;
 use crate::report::{ReportError, ReportFile, RunReport, html, json};
 use crate::run::{self, External, Options, RunError, ServerChoice};
-use crate::scenario::{self, FleetSize, MachineTime, Scenario, ScenarioError};
+use crate::scenario::{self, FleetSize, MachineTime, Scenario, ScenarioError, Share};
+use crate::shard::Shard;
 use crate::simulated_host::recording::{self, ShowError};
 use crate::verdict::Verdict;
 use clap::builder::TypedValueParser;
@@ -20,6 +23,10 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::SystemTime;
+
+mod merge;
+
+use merge::MergeArgs;
 
 /// Runs a fleet of virtual OCO agents against a server and says pass or fail.
 #[derive(Debug, Parser)]
@@ -35,6 +42,8 @@ pub struct Cli {
 enum Command {
     /// Run a scenario (also without this word; without any argument: the scenario demo on an embedded server)
     Run(Box<RunArgs>),
+    /// Merge the results of all shards of a fleet into one report
+    Merge(MergeArgs),
     /// List the built-in scenarios
     Scenarios,
     /// Show one virtual machine: the inventory that an agent makes of it, as JSON
@@ -64,6 +73,15 @@ struct RunArgs {
     /// Seed instead of the scenario's: the same seed makes the same fleet
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
+    /// Run only part I (from 0) of N of the fleet; `merge` makes one report of all
+    #[arg(long, value_name = "I/N", requires = "server")]
+    shard: Option<Shard>,
+    /// Earlier result (of --json) to compare with: a run that is slower than the limit fails
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// How much slower than the baseline a 99th percentile may be, as a share [default: the scenario's, else 0.2]
+    #[arg(long, value_name = "SHARE", value_parser = Share::from_argument, requires = "baseline")]
+    regression: Option<Share>,
     /// Where the report for people goes
     #[arg(long, value_name = "FILE", default_value = "oco-simulator-report.html")]
     report: PathBuf,
@@ -106,6 +124,20 @@ pub enum CliError {
     /// Both reports would be one file.
     #[error("--report and --json both name {}; name two files", .0.display())]
     SameFile(PathBuf),
+    /// A shard without agents.
+    #[error("shard {shard} of a fleet of {agents} has no agents; use fewer shards")]
+    EmptyShard {
+        /// Which.
+        shard: Shard,
+        /// Agents of the fleet.
+        agents: u32,
+    },
+    /// Results that do not fit together.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+    /// An earlier result of something else.
+    #[error(transparent)]
+    Baseline(#[from] Incomparable),
     /// The run.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -138,6 +170,7 @@ impl Cli {
         match self.command {
             None => self.run.execute(now, interrupt).await,
             Some(Command::Run(run)) => run.execute(now, interrupt).await,
+            Some(Command::Merge(merge)) => merge.execute(),
             Some(Command::Scenarios) => scenarios(),
             Some(Command::Generate(machine)) => machine.execute(),
         }
@@ -169,6 +202,7 @@ impl RunArgs {
         interrupt: impl Future<Output = ()>,
     ) -> Result<Outcome, CliError> {
         let scenario = self.scenario()?;
+        let before = self.baseline(&scenario)?;
         let html_file = ReportFile::prepare(&self.report)?;
         let json_file = ReportFile::prepare(&self.json)?;
         if html_file.is_same(&json_file) {
@@ -176,7 +210,8 @@ impl RunArgs {
         }
         let progress = Progress::new(scenario.run.duration.0);
         let (server, command) = (self.server_choice(), self.again(&scenario));
-        let report = run::run(
+        let limit = self.regression.or(scenario.thresholds.regression);
+        let mut report = run::run(
             Options {
                 scenario,
                 server,
@@ -187,6 +222,10 @@ impl RunArgs {
             interrupt,
         )
         .await?;
+        if let Some((file, before)) = &before {
+            let limit = limit.unwrap_or(DEFAULT_REGRESSION);
+            baseline::compare(&mut report, file, before, limit);
+        }
         Ok(outcome(
             &report,
             &[
@@ -196,7 +235,18 @@ impl RunArgs {
         ))
     }
 
-    fn scenario(&self) -> Result<Scenario, ScenarioError> {
+    /// The result to compare with: read before the run, so that a wrong one does not cost it.
+    fn baseline(&self, scenario: &Scenario) -> Result<Option<(String, RunReport)>, CliError> {
+        let Some(path) = &self.baseline else {
+            return Ok(None);
+        };
+        let file = path.display().to_string();
+        let before = json::read(path)?;
+        baseline::comparable(&file, &before, &scenario.name, scenario.fleet.own_size())?;
+        Ok(Some((file, before)))
+    }
+
+    fn scenario(&self) -> Result<Scenario, CliError> {
         let mut scenario = Scenario::load(&self.scenario)?;
         if let Some(agents) = self.agents {
             scenario.fleet.size = agents;
@@ -206,6 +256,13 @@ impl RunArgs {
         }
         if let Some(duration) = self.duration {
             scenario.run.duration = duration;
+        }
+        if let Some(shard) = self.shard {
+            scenario.fleet.shard = shard;
+            let agents = scenario.fleet.size.0;
+            if shard.size(agents) == 0 {
+                return Err(CliError::EmptyShard { shard, agents });
+            }
         }
         Ok(scenario)
     }
@@ -231,6 +288,9 @@ impl RunArgs {
         );
         if let Some(duration) = self.duration {
             let _ = write!(text, " --duration {duration}");
+        }
+        if let Some(shard) = self.shard {
+            let _ = write!(text, " --shard {shard}");
         }
         if let Some(server) = &self.server {
             let _ = write!(
@@ -324,162 +384,4 @@ fn quoted(word: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(arguments: &[&str]) -> Result<RunArgs, clap::Error> {
-        let cli = Cli::try_parse_from([&["oco-simulator"], arguments].concat())?;
-        Ok(match cli.command {
-            None => cli.run,
-            Some(Command::Run(run)) => *run,
-            Some(_) => panic!("not a run"),
-        })
-    }
-
-    #[test]
-    fn no_argument_at_all_runs_the_demo_on_the_embedded_server() {
-        for arguments in [&[][..], &["run"], &["demo"], &["run", "demo"]] {
-            let run = parse(arguments).unwrap();
-            assert_eq!(run.scenario, "demo");
-            assert!(matches!(run.server_choice(), ServerChoice::Embedded));
-        }
-    }
-
-    #[test]
-    fn options_overrule_the_scenario() {
-        let run = parse(&["--agents", "5", "--seed", "9", "--duration", "3m"]).unwrap();
-        let scenario = run.scenario().unwrap();
-        assert_eq!((scenario.fleet.size.0, scenario.fleet.seed), (5, 9));
-        assert_eq!(scenario.run.duration, Span::from_secs(180));
-        assert_eq!(
-            run.again(&scenario),
-            "oco-simulator run demo --agents 5 --seed 9 --duration 3m"
-        );
-    }
-
-    #[test]
-    fn wrong_usage_is_refused_with_what_would_be_right() {
-        for (arguments, hint) in [
-            (&["--agents", "0"][..], "1 to 10000000"),
-            (&["--duration", "soon"], "5m"),
-            (&["--server", "http://127.0.0.1:1"], "--agent-key"),
-            (&["--agent-key", "k"], "--server"),
-            (&["--server", "oco", "--agent-key", "k"], "https://"),
-            (&["--server", "http://h", "--agent-key", ""], "empty"),
-            (&["--shard", "1/2"], "--shard"),
-            (&["run", "demo", "more"], "more"),
-        ] {
-            let error = parse(arguments).unwrap_err();
-            assert_eq!(error.exit_code(), 2);
-            assert!(error.to_string().contains(hint), "{error}");
-        }
-    }
-
-    #[test]
-    fn keys_and_passwords_stay_out_of_the_command_to_repeat() {
-        let run = parse(&[
-            "my run.toml",
-            "--server",
-            "http://u:secret@h/api?token=secret",
-            "--agent-key",
-            "hidden",
-            "--api-key",
-            "hidden",
-        ])
-        .unwrap();
-        let scenario = Scenario::load("demo").unwrap();
-        let again = run.again(&scenario);
-        assert!(again.starts_with("oco-simulator run 'my run.toml' "), "{again}");
-        assert!(!again.contains("secret") && !again.contains("hidden"), "{again}");
-        assert!(again.ends_with(" --agent-key KEY --api-key KEY"), "{again}");
-        let error = parse(&["--server", "ftp://u:secret@h", "--agent-key", "k"]).unwrap_err();
-        assert!(!error.to_string().contains("secret"), "{error}");
-        assert!(!format!("{run:?}").contains("hidden"));
-    }
-
-    #[tokio::test]
-    async fn scenarios_are_listed_one_in_a_line() {
-        let outcome = scenarios().unwrap();
-        assert!(
-            outcome.text.lines().any(|line| line.starts_with("demo ")),
-            "{}",
-            outcome.text
-        );
-    }
-
-    #[test]
-    fn a_machine_is_shown_as_json_and_as_artefacts() {
-        let folder = tempfile::tempdir().unwrap();
-        let artefacts = folder.path().join("machine");
-        let arguments = [
-            "oco-simulator",
-            "generate",
-            "--os",
-            "windows",
-            "--index",
-            "7",
-            "--artefacts",
-        ];
-        let cli =
-            Cli::try_parse_from(arguments.iter().copied().chain([artefacts.to_str().unwrap()])).unwrap();
-        let Some(Command::Generate(machine)) = cli.command else {
-            panic!("not generate")
-        };
-        assert_eq!(machine.now, MachineTime::default());
-        let outcome = machine.execute().unwrap();
-        let inventory: serde_json::Value = serde_json::from_str(&outcome.text).unwrap();
-        assert!(
-            inventory["os"].as_str().unwrap().starts_with("Windows"),
-            "{}",
-            outcome.text
-        );
-        assert!(std::fs::read_dir(artefacts).unwrap().count() > 0);
-    }
-
-    #[tokio::test]
-    async fn a_report_that_cannot_be_written_is_noticed_before_the_run() {
-        let run = parse(&["--report", "/no/such/folder/report.html"]).unwrap();
-        let error = run
-            .execute(SystemTime::UNIX_EPOCH, std::future::pending())
-            .await
-            .unwrap_err();
-        assert!(matches!(error, CliError::Report(_)), "{error}");
-        assert!(error.to_string().contains("/no/such/folder/report.html"));
-    }
-
-    #[tokio::test]
-    async fn two_reports_in_one_file_are_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let [report, json] = ["r", "./r"].map(|name| folder.path().join(name));
-        let run = parse(&[
-            "--report",
-            report.to_str().unwrap(),
-            "--json",
-            json.to_str().unwrap(),
-        ])
-        .unwrap();
-        let error = run.execute(SystemTime::UNIX_EPOCH, std::future::pending()).await;
-        assert!(matches!(error, Err(CliError::SameFile(_))), "{error:?}");
-    }
-
-    #[tokio::test]
-    async fn a_report_that_cannot_be_written_after_the_run_does_not_cost_the_verdict() {
-        let report = crate::report::tests::sample();
-        let folder = tempfile::tempdir().unwrap();
-        let gone = folder.path().join("gone");
-        std::fs::create_dir(&gone).unwrap();
-        let lost = ReportFile::prepare(&gone.join("r.json")).unwrap();
-        let kept = ReportFile::prepare(&folder.path().join("r.html")).unwrap();
-        std::fs::remove_dir(&gone).unwrap();
-        let outcome = outcome(
-            &report,
-            &[
-                ("Result", &lost, Ok(String::new())),
-                ("Report", &kept, Ok("x".into())),
-            ],
-        );
-        assert!(outcome.text.starts_with("FAIL"), "{}", outcome.text);
-        assert_eq!((outcome.code, outcome.problems.len()), (UNUSABLE, 1));
-        assert!(kept.path().exists());
-    }
-}
+mod tests;

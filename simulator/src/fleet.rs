@@ -3,6 +3,7 @@
 //! An idle agent is its [`VirtualState`] and nothing else. While it is busy, the state belongs to the task that checks
 //! in for it.
 
+use crate::shard::Shard;
 use crate::simulated_host::VirtualState;
 use tokio::time::Instant;
 
@@ -52,18 +53,23 @@ pub struct Overdue {
     pub missed: Vec<Instant>,
 }
 
-/// All agents.
+/// All agents of a shard.
 #[derive(Debug)]
 pub struct Fleet {
+    shard: Shard,
     slots: Vec<Slot>,
     started: u32,
 }
 
 impl Fleet {
-    /// So many agents, each in the state that `installed` makes for its index.
-    pub fn new(size: u32, installed: impl Fn(u32) -> VirtualState) -> Self {
+    /// A shard's agents of a fleet of that size, each in the state that `installed` makes for its index.
+    pub fn new(shard: Shard, size: u32, installed: impl Fn(u32) -> VirtualState) -> Self {
         Self {
-            slots: (0..size).map(|index| Slot::Idle(installed(index))).collect(),
+            shard,
+            slots: shard
+                .agents(size)
+                .map(|index| Slot::Idle(installed(index)))
+                .collect(),
             started: 0,
         }
     }
@@ -71,7 +77,7 @@ impl Fleet {
     /// An agent is due. `first` says that it joins with this check-in.
     pub fn due(&mut self, agent: u32, planned: Instant, first: bool) -> Decision {
         self.started += u32::from(first);
-        let Some(slot) = self.slots.get_mut(agent as usize) else {
+        let Some(slot) = self.slot(agent) else {
             return Decision::LeaveOut;
         };
         match slot {
@@ -104,7 +110,7 @@ impl Fleet {
         if overdue.owed.is_some() {
             return (overdue, Some(state));
         }
-        if let Some(slot) = self.slots.get_mut(agent as usize) {
+        if let Some(slot) = self.slot(agent) {
             *slot = Slot::Idle(state);
         }
         (overdue, None)
@@ -112,22 +118,30 @@ impl Fleet {
 
     /// Takes the check-ins that every agent owes or has missed: the run is over.
     pub fn give_up(&mut self) -> impl Iterator<Item = (u32, Overdue)> {
-        let busy = (0..).zip(&mut self.slots).filter_map(|(agent, slot)| match slot {
-            Slot::CheckingIn { owed, missed } => {
-                let (owed, missed) = (owed.take(), std::mem::take(missed));
-                Some((agent, Overdue { owed, missed }))
-            }
-            Slot::Idle(_) | Slot::RunningJobs => None,
-        });
+        let shard = self.shard;
+        let busy = (0..)
+            .zip(&mut self.slots)
+            .filter_map(move |(place, slot)| match slot {
+                Slot::CheckingIn { owed, missed } => {
+                    let (owed, missed) = (owed.take(), std::mem::take(missed));
+                    Some((shard.agent(place), Overdue { owed, missed }))
+                }
+                Slot::Idle(_) | Slot::RunningJobs => None,
+            });
         busy.filter(|(_, overdue)| *overdue != Overdue::default())
     }
 
     fn overdue(&mut self, agent: u32, next: Slot) -> Overdue {
-        let slot = self.slots.get_mut(agent as usize);
+        let slot = self.slot(agent);
         match slot.map(|slot| std::mem::replace(slot, next)) {
             Some(Slot::CheckingIn { owed, missed }) => Overdue { owed, missed },
             _ => Overdue::default(),
         }
+    }
+
+    fn slot(&mut self, agent: u32) -> Option<&mut Slot> {
+        let place = self.shard.place(agent)?;
+        self.slots.get_mut(place as usize)
     }
 
     /// Agents whose first check-in was due.
@@ -157,7 +171,7 @@ mod tests {
     }
 
     fn fleet() -> Fleet {
-        Fleet::new(2, |_| state())
+        Fleet::new(Shard::WHOLE, 2, |_| state())
     }
 
     #[test]
@@ -204,8 +218,17 @@ mod tests {
 
     #[test]
     fn an_idle_agent_takes_less_than_a_few_hundred_bytes() {
-        let fleet = Fleet::new(1000, |_| state());
+        let fleet = Fleet::new(Shard::WHOLE, 1000, |_| state());
         assert!(fleet.bytes() / 1000 < 300, "{}", fleet.bytes() / 1000);
+    }
+
+    #[test]
+    fn a_shard_knows_its_own_agents_by_their_place_in_the_whole_fleet() {
+        let (mut fleet, now) = (Fleet::new("1/3".parse().unwrap(), 8, |_| state()), Instant::now());
+        assert_eq!(fleet.due(2, now, true), Decision::LeaveOut);
+        assert!(matches!(fleet.due(7, now, true), Decision::Start { .. }));
+        assert_eq!(fleet.due(7, now, false), Decision::Wait);
+        assert_eq!(fleet.give_up().map(|(agent, _)| agent).collect::<Vec<_>>(), [7]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod redact;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod shard;
 pub mod simulated_host;
 pub mod stats;
 pub mod verdict;

@@ -5,6 +5,7 @@
 
 use crate::draw::{Purpose, generator};
 use crate::scenario::Scenario;
+use crate::shard::Shard;
 use rand::RngExt;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -97,10 +98,10 @@ pub struct Pacer {
 }
 
 impl Pacer {
-    /// A pacer whose plan begins at `start`.
-    pub fn new(plan: Plan, start: Instant) -> Self {
+    /// A pacer of a shard's agents, whose plan begins at `start`. Planned times are those of the whole fleet.
+    pub fn new(plan: Plan, shard: Shard, start: Instant) -> Self {
         let mut wheel = Wheel::new();
-        for agent in 0..plan.size() {
+        for agent in shard.agents(plan.size()) {
             wheel.insert(Entry {
                 due_ms: plan.due_ms(agent, 0),
                 agent,
@@ -202,7 +203,7 @@ mod tests {
     async fn every_planned_check_in_is_handed_out_at_its_time() {
         let plan = plan(50, 2000, 700, 0.3);
         let start = Instant::now();
-        let mut pacer = Pacer::new(plan.clone(), start);
+        let mut pacer = Pacer::new(plan.clone(), Shard::WHOLE, start);
         let mut seen = std::collections::BTreeSet::new();
         while start.elapsed() < Duration::from_secs(10) {
             for due in pacer.due().await {
@@ -224,7 +225,7 @@ mod tests {
     async fn a_late_caller_gets_everything_it_missed_with_its_planned_time() {
         let plan = plan(1, 0, 100, 0.0);
         let start = Instant::now();
-        let mut pacer = Pacer::new(plan, start);
+        let mut pacer = Pacer::new(plan, Shard::WHOLE, start);
         tokio::time::advance(Duration::from_millis(350)).await;
         let mut planned = Vec::new();
         while planned.len() < 4 {

@@ -1,9 +1,9 @@
 //! What this process costs: memory and processor time, as the system tells.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Figures of the process; none where the system does not tell.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct ProcessFigures {
     /// Resident memory, bytes.
     pub rss_bytes: Option<u64>,

@@ -2,19 +2,23 @@
 
 use crate::process::ProcessFigures;
 use crate::scenario::Scenario;
-use crate::stats::{CheckIns, JobCounts, MethodStats, Stats, Window};
+use crate::shard::Shard;
+use crate::stats::{CheckIns, JobCounts, Latency, MethodStats, Stats, Window};
 use crate::verdict::{self, ConvergenceResult, ThresholdResult, Verdict};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+pub mod baseline;
 mod file;
 mod format;
 pub mod html;
 pub mod json;
+pub mod merge;
 mod plot;
 pub mod text;
 
+pub use baseline::BaselineFigures;
 pub use file::{ReportError, ReportFile};
 pub use format::{count, milliseconds, seconds};
 
@@ -42,16 +46,26 @@ pub struct Circumstances {
 }
 
 /// Everything about a run that is over. Its JSON form is the machine-readable result.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunReport {
     /// Whether every threshold and convergence held.
     pub verdict: Verdict,
+    /// Version of the simulator.
+    pub version: String,
     /// The scenario.
     pub scenario: String,
+    /// SHA-256 of its text, hexadecimal.
+    pub scenario_sha256: String,
     /// Its description.
     pub description: String,
     /// The seed.
     pub seed: u64,
+    /// Which part of the fleet this is; none: the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<ShardFigures>,
+    /// How many shards this was merged from; none: it is from one process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged: Option<u32>,
     /// UTC, RFC 3339.
     pub started: String,
     /// How long it took.
@@ -67,11 +81,16 @@ pub struct RunReport {
     /// Check-ins.
     pub check_ins: CheckInFigures,
     /// Requests by method.
-    pub methods: BTreeMap<&'static str, MethodFigures>,
+    pub methods: BTreeMap<String, MethodFigures>,
     /// Failed requests by kind.
     pub errors: BTreeMap<String, u64>,
     /// Jobs.
     pub jobs: JobFigures,
+    /// Deployments of the scenario that were never made.
+    pub deployments_missing: u64,
+    /// Comparison with an earlier result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<BaselineFigures>,
     /// Limits.
     pub thresholds: Vec<ThresholdResult>,
     /// Convergences.
@@ -82,8 +101,19 @@ pub struct RunReport {
     pub timeline: Vec<WindowFigures>,
 }
 
+/// A part of a fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardFigures {
+    /// Its number, from 0.
+    pub index: u32,
+    /// Of so many shards.
+    pub count: u32,
+    /// Agents of the whole fleet.
+    pub agents: u32,
+}
+
 /// Agents.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentFigures {
     /// In the scenario.
     pub planned: u32,
@@ -92,11 +122,11 @@ pub struct AgentFigures {
     /// That were due and did not register, or whose last check-in failed.
     pub lost: u32,
     /// Registered ones by system.
-    pub by_os: BTreeMap<&'static str, u32>,
+    pub by_os: BTreeMap<String, u32>,
 }
 
 /// Check-ins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckInFigures {
     /// That went through.
     pub ok: u64,
@@ -111,7 +141,7 @@ pub struct CheckInFigures {
 }
 
 /// One method. Latencies count from the planned time for a hello, from the sending for everything else.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MethodFigures {
     /// Answered requests.
     pub ok: u64,
@@ -133,13 +163,15 @@ pub struct MethodFigures {
     pub per_s: f64,
     /// All latencies: HdrHistogram V2, microseconds, base64.
     pub histogram: String,
-    /// The same of failed requests, if there are any.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The same from the sending on.
+    pub histogram_service: String,
+    /// The same as `histogram` of failed requests, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub histogram_errors: Option<String>,
 }
 
 /// Jobs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobFigures {
     /// Ended with success.
     pub succeeded: u64,
@@ -152,7 +184,7 @@ pub struct JobFigures {
 }
 
 /// The process.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProcessReport {
     /// Memory and time.
     #[serde(flatten)]
@@ -164,7 +196,7 @@ pub struct ProcessReport {
 }
 
 /// A piece of the run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct WindowFigures {
     /// Its end, s after the start.
     pub t_s: f64,
@@ -179,9 +211,9 @@ pub struct WindowFigures {
     /// Jobs ended until its end.
     pub jobs_ended: u64,
     /// Median latency by method, ms.
-    pub p50_ms: BTreeMap<&'static str, f64>,
+    pub p50_ms: BTreeMap<String, f64>,
     /// 99th percentile by method, ms.
-    pub p99_ms: BTreeMap<&'static str, f64>,
+    pub p99_ms: BTreeMap<String, f64>,
 }
 
 impl RunReport {
@@ -189,14 +221,23 @@ impl RunReport {
     pub fn new(scenario: &Scenario, stats: &Stats, circumstances: Circumstances) -> Self {
         let lost = circumstances.agents_started.saturating_sub(stats.healthy());
         let thresholds = verdict::thresholds(scenario, stats, lost);
+        let fleet = &scenario.fleet;
         let convergence = verdict::convergences(stats);
         let measured = circumstances.duration.saturating_sub(scenario.pacing.warm_up.0);
         let methods = stats.methods().iter();
         Self {
             verdict: verdict::verdict(&thresholds, &convergence),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             scenario: scenario.name.clone(),
+            scenario_sha256: scenario.sha256.clone(),
             description: scenario.description.clone(),
-            seed: scenario.fleet.seed,
+            seed: fleet.seed,
+            shard: (fleet.shard != Shard::WHOLE).then(|| ShardFigures {
+                index: fleet.shard.index(),
+                count: fleet.shard.count(),
+                agents: fleet.size.0,
+            }),
+            merged: None,
             started: utc(circumstances.started),
             duration_s: circumstances.duration.as_secs_f64(),
             interrupted: circumstances.interrupted,
@@ -209,18 +250,23 @@ impl RunReport {
                 by_os: stats
                     .by_os()
                     .iter()
-                    .map(|(os, count)| (os.as_str(), *count))
+                    .map(|(os, count)| (os.as_str().to_owned(), *count))
                     .collect(),
             },
             check_ins: stats.check_ins().into(),
             methods: methods
                 .map(|(method, figures)| {
                     let in_time = stats.count_in_time(*method);
-                    (method.as_str(), method_figures(figures, in_time, measured))
+                    (
+                        method.as_str().to_owned(),
+                        method_figures(figures, in_time, measured),
+                    )
                 })
                 .collect(),
             errors: stats.errors().clone(),
             jobs: stats.jobs().into(),
+            deployments_missing: verdict::deployments_missing(scenario, stats),
+            baseline: None,
             thresholds,
             convergence,
             process: ProcessReport {
@@ -235,19 +281,28 @@ impl RunReport {
 
 #[allow(clippy::cast_precision_loss)]
 fn method_figures(stats: &MethodStats, in_time: u64, measured: Duration) -> MethodFigures {
-    let all = stats.all();
-    MethodFigures {
-        ok: stats.ok(),
-        errors: stats.errors(),
-        p50_ms: all.quantile_ms(0.5),
-        p90_ms: all.quantile_ms(0.9),
-        p99_ms: all.quantile_ms(0.99),
-        max_ms: all.max_ms(),
-        service_p50_ms: stats.service().quantile_ms(0.5),
-        service_p99_ms: stats.service().quantile_ms(0.99),
-        per_s: in_time as f64 / measured.as_secs_f64().max(1e-3),
-        histogram: all.encode(),
-        histogram_errors: (stats.errors() > 0).then(|| stats.failed().encode()),
+    let per_s = in_time as f64 / measured.as_secs_f64().max(1e-3);
+    let counts = (stats.ok(), stats.errors(), per_s);
+    MethodFigures::new(counts, stats.all(), stats.service(), stats.failed())
+}
+
+impl MethodFigures {
+    /// From the numbers of answered and failed requests and those a second, and the latencies.
+    fn new((ok, errors, per_s): (u64, u64, f64), all: &Latency, service: &Latency, failed: &Latency) -> Self {
+        Self {
+            ok,
+            errors,
+            p50_ms: all.quantile_ms(0.5),
+            p90_ms: all.quantile_ms(0.9),
+            p99_ms: all.quantile_ms(0.99),
+            max_ms: all.max_ms(),
+            service_p50_ms: service.quantile_ms(0.5),
+            service_p99_ms: service.quantile_ms(0.99),
+            per_s,
+            histogram: all.encode(),
+            histogram_service: service.encode(),
+            histogram_errors: (errors > 0).then(|| failed.encode()),
+        }
     }
 }
 
@@ -293,12 +348,12 @@ impl From<&Window> for WindowFigures {
             p50_ms: window
                 .latency
                 .iter()
-                .map(|(method, (p50, _))| (method.as_str(), *p50))
+                .map(|(method, (p50, _))| (method.as_str().to_owned(), *p50))
                 .collect(),
             p99_ms: window
                 .latency
                 .iter()
-                .map(|(method, (_, p99))| (method.as_str(), *p99))
+                .map(|(method, (_, p99))| (method.as_str().to_owned(), *p99))
                 .collect(),
         }
     }
@@ -312,109 +367,4 @@ fn utc(time: SystemTime) -> String {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use crate::event::{ErrorKind, Event, JobStep};
-    use oco_agent::host::Os;
-    use oco_agent::observer::ExchangeOutcome;
-    use oco_protocol::lenient::Id;
-    use oco_protocol::rpc::Method;
-    use tokio::time::Instant;
-
-    /// A report of a run with a bit of everything, and hostile names in it.
-    pub(crate) fn sample() -> RunReport {
-        let text = "description = \"<script>alert(1)</script>\"\n[fleet]\nsize = 3\nseed = 42\n[[admin.package]]\n\
-                    name = \"p\"\nprocedure = \"true\"\n[[admin.deployment]]\nname = \"d\"\npackages = [\"p\"]\nat = 1\n\
-                    [[convergence]]\nname = \"all & <everybody>\"\ngoal = \"registered\"\nwithin = 5\n[[convergence]]\n\
-                    name = \"installed\"\ngoal = \"succeeded\"\ndeployment = \"d\"\nwithin = 5\n[thresholds]\n\
-                    error_share = 0.5\n[thresholds.p99]\n\"oco.agent.hello\" = \"1s\"";
-        let scenario = Scenario::parse("sample", "sample.toml", text).unwrap();
-        let start = Instant::now();
-        let mut stats = Stats::new(&scenario, start);
-        let refused = ExchangeOutcome::Refused {
-            status: 401,
-            reason: "<b>no</b>".into(),
-        };
-        for (agent, os) in (0u32..).zip(Os::ALL) {
-            let now = start + Duration::from_millis(700 * u64::from(agent) + 300);
-            let error = (agent == 2).then(|| ErrorKind::of(&refused).unwrap());
-            let ok = error.is_none();
-            let latency = Duration::from_millis(20 + u64::from(agent));
-            let exchange = Event::Exchange {
-                method: Method::Hello,
-                started: now,
-                latency,
-                service: Some(latency),
-                error,
-            };
-            stats.apply(exchange, now);
-            stats.apply(
-                Event::CheckIn {
-                    agent,
-                    os,
-                    registered: ok,
-                    ok,
-                },
-                now,
-            );
-        }
-        let end = start + Duration::from_secs(4);
-        let container = Id::Number(1);
-        stats.apply(
-            Event::Deployed {
-                deployment: 0,
-                container: container.clone(),
-                jobs: 2,
-                computers: 2,
-                at: end,
-            },
-            end,
-        );
-        let step = JobStep::Ended { succeeded: true };
-        stats.apply(
-            Event::Job {
-                agent: 0,
-                job: Id::Number(1),
-                container: Some(container),
-                step,
-            },
-            end,
-        );
-        stats.finish(end);
-        RunReport::new(&scenario, &stats, circumstances())
-    }
-
-    fn circumstances() -> Circumstances {
-        Circumstances {
-            started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_329_638),
-            duration: Duration::from_secs(4),
-            interrupted: false,
-            server: "http://127.0.0.1:1/api-agent.php".into(),
-            server_embedded: true,
-            agents_started: 3,
-            bytes_per_idle_agent: 160,
-            process: ProcessFigures {
-                rss_bytes: Some(50_000_000),
-                peak_rss_bytes: None,
-                cpu_s: Some(1.5),
-            },
-            command: "oco-simulator run sample.toml --seed 42".into(),
-        }
-    }
-
-    #[tokio::test]
-    async fn the_report_holds_what_happened() {
-        let report = sample();
-        assert_eq!(report.verdict, Verdict::Fail);
-        assert_eq!((report.agents.registered, report.agents.lost), (2, 1));
-        assert_eq!(report.agents.by_os, BTreeMap::from([("linux", 1), ("macos", 1)]));
-        assert_eq!(report.errors, BTreeMap::from([("401 <b>no</b>".to_owned(), 1)]));
-        assert_eq!((report.jobs.succeeded, report.jobs.pending), (1, 1));
-        assert_eq!(report.started, "2026-11-22T06:40:38Z");
-        assert_eq!(report.timeline.len(), 4);
-        assert_eq!(
-            report.timeline.iter().map(|w| w.registered).collect::<Vec<_>>(),
-            [1, 2, 2, 2]
-        );
-    }
-}
+pub(crate) mod tests;

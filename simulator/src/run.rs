@@ -117,8 +117,8 @@ pub async fn run(
         ends.clone(),
     ));
     let installed = installed(&server)?;
-    let fleet = Fleet::new(scenario.fleet.size.0, |_| installed.clone());
-    let pacer = Pacer::new(Plan::new(&scenario), start);
+    let fleet = Fleet::new(scenario.fleet.shard, scenario.fleet.size.0, |_| installed.clone());
+    let pacer = Pacer::new(Plan::new(&scenario), scenario.fleet.shard, start);
     let (publish, snapshots) = watch::channel(Snapshot::default());
     let collector = tokio::spawn(collector::collect(
         Stats::new(&scenario, start),

@@ -6,11 +6,14 @@
 
 use crate::draw::{Purpose, generator};
 use crate::duration::Span;
+use crate::shard::Shard;
 use oco_agent::host::Os;
 use oco_protocol::rpc::Method;
 use rand::RngExt;
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::Path;
 use toml::Spanned;
 
@@ -71,6 +74,9 @@ pub struct Scenario {
     /// Name of the built-in scenario, or the file's.
     #[serde(skip)]
     pub name: String,
+    /// SHA-256 of its text, hexadecimal: tells apart what only has the same name.
+    #[serde(skip)]
+    pub sha256: String,
     /// One line about it.
     pub description: String,
     /// How long it runs.
@@ -144,6 +150,21 @@ pub struct Fleet {
     pub start: MachineTime,
     /// Shares of the operating systems.
     pub os: OsMix,
+    /// Which of the agents this process runs (`--shard`).
+    #[serde(skip)]
+    pub shard: Shard,
+}
+
+impl Fleet {
+    /// How many agents this process runs.
+    pub fn own_size(&self) -> u32 {
+        self.shard.size(self.size.0)
+    }
+
+    /// The agents that this process runs.
+    pub fn own_agents(&self) -> impl Iterator<Item = u32> + use<> {
+        self.shard.agents(self.size.0)
+    }
 }
 
 impl Default for Fleet {
@@ -153,6 +174,7 @@ impl Default for Fleet {
             seed: 1,
             start: MachineTime::default(),
             os: OsMix::default(),
+            shard: Shard::WHOLE,
         }
     }
 }
@@ -344,6 +366,8 @@ pub struct Thresholds {
     pub error_share: Share,
     /// Largest number of agents that may be lost (0 if not given).
     pub agents_lost: u32,
+    /// How much larger than the baseline's a 99th percentile may be, as a share of it; only with `--baseline`.
+    pub regression: Option<Share>,
     /// Limits of the 99th percentile by method.
     pub p99: BTreeMap<Percentile, Span>,
 }
@@ -379,6 +403,7 @@ impl Scenario {
         let mut scenario: Self = toml::from_str(text)
             .map_err(|error| invalid(error.span().map_or(0, |span| span.start), error.message()))?;
         name.clone_into(&mut scenario.name);
+        scenario.sha256 = sha256(text);
         scenario
             .check()
             .map_err(|(offset, message)| invalid(offset, &message))?;
@@ -411,6 +436,14 @@ impl Scenario {
         }
         Os::Linux
     }
+}
+
+fn sha256(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
+    digest.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn invalid(origin: &str, text: &str, offset: usize, message: &str) -> ScenarioError {

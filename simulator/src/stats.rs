@@ -2,6 +2,7 @@
 
 use crate::event::{ErrorKind, Event, Postponement};
 use crate::scenario::Scenario;
+use crate::shard::Shard;
 use oco_agent::host::Os;
 use oco_protocol::rpc::Method;
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ mod timeline;
 
 pub use convergence::{Convergence, Convergences};
 pub use jobs::{JobBook, JobCounts};
-pub use latency::{Latency, MethodStats, Precision, millis};
+pub use latency::{InvalidHistogram, Latency, MethodStats, Precision, millis};
 pub use timeline::{Timeline, Window};
 
 /// Different kinds of errors that are told apart; the rest is counted together.
@@ -46,6 +47,7 @@ pub struct Stats {
     start: Instant,
     warm_up: Duration,
     size: u32,
+    shard: Shard,
     agents: Vec<AgentFlags>,
     registered: u32,
     failing: u32,
@@ -110,12 +112,13 @@ pub struct MethodSnapshot {
 impl Stats {
     /// Empty figures of a run of `scenario` that begins at `start`.
     pub fn new(scenario: &Scenario, start: Instant) -> Self {
-        let size = scenario.fleet.size.0;
+        let fleet = &scenario.fleet;
         Self {
             start,
             warm_up: scenario.pacing.warm_up.0,
-            size,
-            agents: vec![AgentFlags::default(); size as usize],
+            size: fleet.own_size(),
+            shard: fleet.shard,
+            agents: vec![AgentFlags::default(); fleet.own_size() as usize],
             registered: 0,
             failing: 0,
             by_os: BTreeMap::new(),
@@ -349,7 +352,8 @@ impl Stats {
         } else {
             self.check_ins.failed += 1;
         }
-        let Some(flags) = self.agents.get_mut(agent as usize) else {
+        let place = self.shard.place(agent);
+        let Some(flags) = place.and_then(|place| self.agents.get_mut(place as usize)) else {
             return;
         };
         if registered && !flags.registered {

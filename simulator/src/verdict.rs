@@ -2,10 +2,11 @@
 
 use crate::scenario::Scenario;
 use crate::stats::{Stats, millis};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Pass or fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Every threshold and convergence held.
@@ -15,7 +16,7 @@ pub enum Verdict {
 }
 
 /// A limit and what it was compared with.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ThresholdResult {
     /// What was limited: `error_share`, `agents_lost`, `p99_ms oco.agent.hello`.
     pub name: String,
@@ -28,7 +29,7 @@ pub struct ThresholdResult {
 }
 
 /// A convergence and how far it came.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConvergenceResult {
     /// Its name in the scenario.
     pub name: String,
@@ -44,30 +45,73 @@ pub struct ConvergenceResult {
     pub ok: bool,
 }
 
+/// What limits are about, of one process or of a whole fleet.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Measured {
+    /// All requests.
+    pub requests: u64,
+    /// Failed requests and agents that could not even ask.
+    pub errors: u64,
+    /// Agents that were due and are not well.
+    pub agents_lost: u64,
+    /// Deployments of the scenario that were never made.
+    pub deployments_missing: u64,
+    /// 99th percentiles by method, ms; only of methods that were used.
+    pub p99_ms: BTreeMap<String, f64>,
+}
+
+/// What the name of a limit on a method's 99th percentile begins with.
+const P99: &str = "p99_ms ";
+
+impl Measured {
+    /// Compares a limit with its value.
+    #[allow(clippy::cast_precision_loss)] // numbers of agents and requests
+    pub fn judge(&self, name: &str, limit: f64) -> ThresholdResult {
+        let requests = self.requests.max(self.errors);
+        let value = match name {
+            "error_share" => (requests > 0).then(|| self.errors as f64 / requests as f64),
+            "agents_lost" => Some(self.agents_lost as f64),
+            "deployments_missing" => Some(self.deployments_missing as f64),
+            name => name
+                .strip_prefix(P99)
+                .and_then(|method| self.p99_ms.get(method).copied()),
+        };
+        at_most(name, limit, value)
+    }
+}
+
 /// Compares the figures with the scenario's limits.
 pub fn thresholds(scenario: &Scenario, stats: &Stats, agents_lost: u32) -> Vec<ThresholdResult> {
-    let requests = stats.request_count().max(stats.error_count());
-    #[allow(clippy::cast_precision_loss)]
-    let error_share = (requests > 0).then(|| stats.error_count() as f64 / requests as f64);
+    let p99 = stats
+        .methods()
+        .iter()
+        .map(|(method, stats)| (method.as_str().to_owned(), stats.all().quantile_ms(0.99)));
+    let measured = Measured {
+        requests: stats.request_count(),
+        errors: stats.error_count(),
+        agents_lost: agents_lost.into(),
+        deployments_missing: deployments_missing(scenario, stats),
+        p99_ms: p99.collect(),
+    };
     let limits = &scenario.thresholds;
     let mut results = vec![
-        at_most("error_share", limits.error_share.0, error_share),
-        at_most("agents_lost", limits.agents_lost.into(), Some(agents_lost.into())),
+        measured.judge("error_share", limits.error_share.0),
+        measured.judge("agents_lost", limits.agents_lost.into()),
     ];
-    let deployments = scenario.admin.deployments.len();
-    if deployments > 0 {
-        #[allow(clippy::cast_precision_loss)]
-        let missing = deployments.saturating_sub(stats.deployments()) as f64;
-        results.push(at_most("deployments_missing", 0.0, Some(missing)));
+    if !scenario.admin.deployments.is_empty() {
+        results.push(measured.judge("deployments_missing", 0.0));
     }
-    results.extend(limits.p99().map(|(method, limit)| {
-        let measured = stats
-            .methods()
-            .get(&method)
-            .map(|stats| stats.all().quantile_ms(0.99));
-        at_most(&format!("p99_ms {method}"), millis(limit.0), measured)
-    }));
+    let p99 = limits
+        .p99()
+        .map(|(method, limit)| measured.judge(&format!("{P99}{method}"), millis(limit.0)));
+    results.extend(p99);
     results
+}
+
+/// Deployments of the scenario that were never made.
+pub fn deployments_missing(scenario: &Scenario, stats: &Stats) -> u64 {
+    let planned = scenario.admin.deployments.len();
+    planned.saturating_sub(stats.deployments()) as u64
 }
 
 /// How far the convergences came.
@@ -94,7 +138,8 @@ pub fn verdict(thresholds: &[ThresholdResult], convergences: &[ConvergenceResult
     }
 }
 
-fn at_most(name: &str, limit: f64, value: Option<f64>) -> ThresholdResult {
+/// Compares a value with its limit.
+pub fn at_most(name: &str, limit: f64, value: Option<f64>) -> ThresholdResult {
     ThresholdResult {
         name: name.to_owned(),
         limit,

@@ -100,7 +100,7 @@ impl Site {
     pub async fn hostnames(self: Arc<Self>) -> BTreeSet<String> {
         let names = tokio::task::spawn_blocking(move || {
             let settings = Arc::new(SharedSettings::default());
-            let agents = 0..self.scenario.fleet.size.0;
+            let agents = self.scenario.fleet.own_agents();
             let name = |agent| {
                 let host = self.host(agent, VirtualState::installed(settings.clone(), ""));
                 let options = inventory::Options {

@@ -20,44 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Thirty machines that are quick about everything.
-const SMALL: &str = r#"
-description = "a small fleet"
-[run]
-duration = "60s"
-[fleet]
-size = 30
-seed = 11
-[fleet.os]
-linux = 1
-macos = 1
-windows = 1
-[pacing]
-ramp = "1s"
-interval = "1s"
-[jobs]
-shortest = "10ms"
-longest = "50ms"
-[[admin.package]]
-name = "first"
-procedure = "install-first"
-size_kib = 8
-[[admin.package]]
-name = "second"
-procedure = "install-second"
-[[admin.deployment]]
-name = "both"
-packages = ["first", "second"]
-at = "all-registered"
-[[convergence]]
-name = "registered"
-goal = "registered"
-within = "60s"
-[[convergence]]
-name = "installed"
-goal = "GOAL"
-deployment = "both"
-within = "60s"
-"#;
+const SMALL: &str = include_str!("small.toml");
 
 fn scenario(goal: &str) -> Scenario {
     Scenario::parse("small", "small.toml", &SMALL.replace("GOAL", goal)).unwrap()

@@ -15,6 +15,14 @@ pub enum ReportError {
         /// Why not.
         source: std::io::Error,
     },
+    /// A result cannot be read.
+    #[error("cannot read result {}: {reason}; name a file that --json of this version has written", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// The report has no such form.
     #[error("cannot make the {form} report: {reason}")]
     Render {

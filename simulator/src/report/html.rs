@@ -53,6 +53,10 @@ mod show {
         format::milliseconds(*ms)
     }
 
+    pub(super) fn change(share: &f64) -> String {
+        format!("{:+.1} %", share * 100.0)
+    }
+
     pub(super) fn plain(number: &f64) -> String {
         format::plain(*number)
     }
@@ -76,8 +80,8 @@ struct Plot {
 fn shares(report: &RunReport) -> Vec<Share> {
     let registered = f64::from(report.agents.registered.max(1));
     let systems = report.agents.by_os.iter().zip(COLOURS);
-    let share = |((os, agents), colour): ((&&str, &u32), &'static str)| Share {
-        name: match *os {
+    let share = |((os, agents), colour): ((&String, &u32), &'static str)| Share {
+        name: match os.as_str() {
             "windows" => "Windows",
             "macos" => "macOS",
             _ => "Linux",
@@ -142,13 +146,10 @@ fn plot(
     })
 }
 
-type ByMethod = std::collections::BTreeMap<&'static str, f64>;
+type ByMethod = std::collections::BTreeMap<String, f64>;
 
 fn by_method(windows: &[WindowFigures], values: fn(&WindowFigures) -> &ByMethod) -> Vec<Series> {
-    let methods: BTreeSet<_> = windows
-        .iter()
-        .flat_map(|window| values(window).keys().copied())
-        .collect();
+    let methods: BTreeSet<_> = windows.iter().flat_map(|window| values(window).keys()).collect();
     let series = methods.into_iter().map(|method| Series {
         name: short(method).to_owned(),
         points: windows

@@ -1,6 +1,7 @@
 //! The machine-readable result.
 
 use super::{ReportError, RunReport};
+use std::path::Path;
 
 /// The report as JSON, ending in a line feed.
 pub fn render(report: &RunReport) -> Result<String, ReportError> {
@@ -10,6 +11,16 @@ pub fn render(report: &RunReport) -> Result<String, ReportError> {
             form: "JSON",
             reason: error.to_string(),
         })
+}
+
+/// Reads what [`render`] made and somebody saved.
+pub fn read(path: &Path) -> Result<RunReport, ReportError> {
+    let unreadable = |reason: String| ReportError::Read {
+        path: path.to_owned(),
+        reason,
+    };
+    let text = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+    serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))
 }
 
 #[cfg(test)]

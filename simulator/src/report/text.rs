@@ -19,15 +19,18 @@ impl fmt::Display for Summary<'_> {
         let duration = seconds(report.duration_s);
         writeln!(
             f,
-            "{verdict}  {}, seed {}, {duration}{interrupted}",
-            report.scenario, report.seed
+            "{verdict}  {}, seed {}, {duration}{interrupted}{}",
+            report.scenario,
+            report.seed,
+            part(report)
         )?;
         self.agents(f)?;
         self.methods(f)?;
         for (kind, number) in &report.errors {
             writeln!(f, "  error     {kind}: {}", count(*number))?;
         }
-        self.verdicts(f)
+        self.verdicts(f)?;
+        self.baseline(f)
     }
 }
 
@@ -120,6 +123,25 @@ impl Summary<'_> {
         writeln!(f)
     }
 
+    fn baseline(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(baseline) = &self.0.baseline else {
+            return Ok(());
+        };
+        writeln!(f, "\n  p99 against {} of {}", baseline.file, baseline.started)?;
+        for (method, compared) in &baseline.methods {
+            let name = method.strip_prefix("oco.agent.").unwrap_or(method);
+            let [before, now] = [compared.before_p99_ms, compared.now_p99_ms]
+                .map(|ms| ms.map_or_else(|| "unused".to_owned(), milliseconds));
+            let change = compared.change.map(|change| format!("{:+.1} %", change * 100.0));
+            writeln!(
+                f,
+                "  {name:<17}{before:>9} -> {now:<9}{:>9}",
+                change.unwrap_or_default()
+            )?;
+        }
+        Ok(())
+    }
+
     fn verdicts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = |ok| if ok { "ok  " } else { "FAIL" };
         for convergence in &self.0.convergence {
@@ -148,6 +170,15 @@ impl Summary<'_> {
             )?;
         }
         Ok(())
+    }
+}
+
+/// Which part of a fleet, or how many of them.
+fn part(report: &RunReport) -> String {
+    match (report.shard, report.merged) {
+        (Some(shard), _) => format!(", shard {}/{}", shard.index, shard.count),
+        (None, Some(merged)) => format!(", {merged} shards merged"),
+        (None, None) => String::new(),
     }
 }
 

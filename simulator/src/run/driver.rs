@@ -137,7 +137,7 @@ impl Driver {
         ends.stop.cancel();
         self.events.send(Event::Over).await;
         self.drain(ends).await?;
-        let size = u64::from(self.scenario.fleet.size.0).max(1);
+        let size = u64::from(self.scenario.fleet.own_size()).max(1);
         Ok(Over {
             duration,
             interrupted,

@@ -84,6 +84,18 @@ impl de::Visitor<'_> for Whole {
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default)]
 pub struct Share(pub f64);
 
+impl Share {
+    /// From the command line.
+    pub fn from_argument(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(share) if (0.0..=1.0).contains(&share) => Ok(Self(share)),
+            _ => Err(format!(
+                "{text:?} is no share: expected a number from 0 to 1, such as 0.2"
+            )),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Share {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;

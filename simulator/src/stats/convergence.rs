@@ -58,7 +58,7 @@ impl Convergences {
                 within: convergence.within.0,
                 agents: 0,
                 of: if registered {
-                    scenario.fleet.size.0.into()
+                    scenario.fleet.own_size().into()
                 } else {
                     0
                 },

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Serializer, V2Serializer};
+use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
 use std::time::Duration;
 
 /// Longest latency that is told apart, µs.
@@ -22,6 +22,11 @@ pub enum Precision {
     /// For results: within 0.1 %.
     ThreeDigits,
 }
+
+/// A text that is no encoded histogram of latencies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no HdrHistogram V2 of latencies in base64")]
+pub struct InvalidHistogram;
 
 /// A histogram of latencies, in microseconds.
 #[derive(Debug, Clone)]
@@ -80,6 +85,20 @@ impl Latency {
             bytes.clear();
         }
         STANDARD.encode(bytes)
+    }
+
+    /// Adds what [`Self::encode`] made of another histogram of the same precision; nothing is lost.
+    pub fn add_encoded(&mut self, text: &str) -> Result<(), InvalidHistogram> {
+        let bytes = STANDARD.decode(text).map_err(|_| InvalidHistogram)?;
+        let other: Histogram<u64> = Deserializer::new()
+            .deserialize(&mut bytes.as_slice())
+            .map_err(|_| InvalidHistogram)?;
+        let same =
+            other.low() == self.0.low() && other.high() == self.0.high() && other.sigfig() == self.0.sigfig();
+        if !same {
+            return Err(InvalidHistogram);
+        }
+        self.0.add(other).map_err(|_| InvalidHistogram)
     }
 }
 
@@ -155,7 +174,6 @@ impl MethodStats {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hdrhistogram::serialization::Deserializer;
     use proptest::prelude::*;
 
     proptest! {

@@ -155,8 +155,11 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
             let server = Server::start(config, listener, stop_signal()?).await?;
             let admin = server.new_admin.as_ref().map_or_else(String::new, |admin| {
-                let (name, password) = (&admin.name, admin.password.expose());
-                format!("client API user:        {name}, password {password} (not shown again)\n")
+                let password = admin.generated_password.as_ref().map_or_else(
+                    || "with the configured password".to_owned(),
+                    |password| format!("password {} (not shown again)", password.expose()),
+                );
+                format!("client API user:        {}, {password}\n", admin.name)
             });
             let greeting = format!(
                 "oco-mock-server {} listening on {}\nagent API URL:          {}\nagent registration key: {}\n\

@@ -67,8 +67,8 @@ const ADMIN: &str = "admin";
 pub struct NewAdmin {
     /// What it signs in with.
     pub name: String,
-    /// Shown now or never.
-    pub password: Key,
+    /// The password that was made for it, shown now or never; none where the configuration gave one.
+    pub generated_password: Option<Key>,
 }
 
 /// Settings that can be changed while the server runs.
@@ -299,9 +299,12 @@ async fn first_user(
     if !store.users().await?.is_empty() {
         return Ok(None);
     }
-    let password = match password {
-        Some(password) => password,
-        None => keys::generate(random)?,
+    let (password, generated_password) = match password {
+        Some(password) => (password, None),
+        None => {
+            let generated = keys::generate(random)?;
+            (generated.clone(), Some(generated))
+        }
     };
     let refused = |error: HashError| StartError::Admin(error.to_string());
     let write = AddUser {
@@ -314,7 +317,7 @@ async fn first_user(
     match store.write(write).await? {
         UserOutcome::Done(_) => Ok(Some(NewAdmin {
             name: ADMIN.into(),
-            password,
+            generated_password,
         })),
         outcome => Err(StartError::Admin(format!("{outcome:?}"))),
     }

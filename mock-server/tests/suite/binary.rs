@@ -123,7 +123,7 @@ fn version_and_help_succeed() {
 }
 
 /// What the program prints when it starts.
-fn greeting(folder: &Path) -> Vec<String> {
+fn greeting(folder: &Path, arguments: &[&str]) -> Vec<String> {
     let mut child = program()
         .args([
             "--listen",
@@ -133,6 +133,7 @@ fn greeting(folder: &Path) -> Vec<String> {
             "--php-quirks",
             "7",
         ])
+        .args(arguments)
         .env("XDG_DATA_HOME", folder)
         .stdout(Stdio::piped())
         .spawn()
@@ -153,11 +154,27 @@ fn greeting(folder: &Path) -> Vec<String> {
 fn the_first_administrator_is_told_at_the_first_start_only() {
     let folder = tempfile::tempdir().unwrap();
     let told = |lines: &[String]| lines.iter().any(|line| line.contains("admin, password "));
-    let first = greeting(folder.path());
+    let first = greeting(folder.path(), &[]);
     assert!(told(&first), "{first:?}");
-    let second = greeting(folder.path());
+    let second = greeting(folder.path(), &[]);
     assert!(!told(&second), "{second:?}");
     assert!(second.iter().any(|line| line.contains("/api-client.php")));
+}
+
+#[test]
+fn an_administrators_password_that_was_configured_is_not_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mock.toml");
+    std::fs::write(&file, "admin-password = \"configured-secret\"\n").unwrap();
+    let lines = greeting(folder.path(), &["--config", file.to_str().unwrap()]);
+    assert!(
+        lines.iter().any(|line| line.contains("configured password")),
+        "{lines:?}"
+    );
+    assert!(
+        !lines.iter().any(|line| line.contains("configured-secret")),
+        "{lines:?}"
+    );
 }
 
 #[test]

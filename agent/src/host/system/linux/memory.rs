@@ -78,26 +78,21 @@ pub fn save() {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
-    /// Resident kB of read-only and executable file mappings, by file.
+    /// Resident kB of executable file mappings.
     fn resident_code() -> u64 {
         let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
-        let mut code = BTreeMap::new();
-        let mut file = None;
+        let (mut kilobytes, mut is_code) = (0, false);
         for line in maps.lines() {
             match line.split_once(':') {
-                Some(("Rss", size)) => {
-                    if let Some(name) = file.take() {
-                        let kilobytes: u64 = size.trim().trim_end_matches(" kB").parse().unwrap();
-                        *code.entry(name).or_insert(0) += kilobytes;
-                    }
+                Some(("Rss", size)) if is_code => {
+                    kilobytes += size.trim().trim_end_matches(" kB").parse::<u64>().unwrap();
+                    is_code = false;
                 }
-                _ if line.contains(" r-xp ") && line.contains('/') => file = Some(line.to_owned()),
-                _ => {}
+                _ => is_code |= line.contains(" r-xp ") && line.contains('/'),
             }
         }
-        code.values().sum()
+        kilobytes
     }
 
     #[test]

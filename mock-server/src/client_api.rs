@@ -10,14 +10,14 @@ mod reports;
 mod rules;
 
 use crate::access_log::Label;
+use crate::caller::Caller;
 use crate::keys;
 use crate::php;
 use crate::state::ServerState;
-use access::Caller;
 use axum::Json;
-use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request, State};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use fault::Fault;
 use oco_protocol::rpc::{CONTENT_TYPE, JSONRPC_VERSION};
@@ -89,13 +89,9 @@ struct Envelope {
 }
 
 /// Serves one request.
-pub(crate) async fn handle(
-    State(state): State<Arc<ServerState>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
+pub(crate) async fn handle(State(state): State<Arc<ServerState>>, request: Request) -> Response {
     let mut label = UNKNOWN;
-    let answer = exchange(state, &headers, body, &mut label).await;
+    let answer = exchange(state, request, &mut label).await;
     let mut response = answer.unwrap_or_else(|refused| refused);
     response.extensions_mut().insert(label);
     response
@@ -104,18 +100,16 @@ pub(crate) async fn handle(
 /// The answer, or the refusal of what does not get as far as a method.
 async fn exchange(
     state: Arc<ServerState>,
-    headers: &HeaderMap,
-    body: Body,
+    request: Request,
     label: &mut Label,
 ) -> Result<Response, Response> {
-    let caller = access::authenticate(&state, headers)
+    let caller = access::authenticate(&state, request.headers())
         .await
         .map_err(IntoResponse::into_response)?;
     // Not before it is known who sends it: a package may be large.
-    let body = read(&state, body).await?;
-    let is_json = headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes() == CONTENT_TYPE.as_bytes());
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    let is_json = content_type.is_some_and(|value| value.as_bytes() == CONTENT_TYPE.as_bytes());
+    let body = read(&state, request).await?;
     let envelope = serde_json::from_slice::<Envelope>(&body)
         .ok()
         .filter(|envelope| is_json && envelope.jsonrpc == JSONRPC_VERSION)
@@ -143,11 +137,12 @@ async fn exchange(
 }
 
 /// The whole body, within the limits of size and time.
-async fn read(state: &ServerState, body: Body) -> Result<Bytes, Response> {
-    let reading = axum::body::to_bytes(body, state.limits.body);
+async fn read(state: &ServerState, request: Request) -> Result<Bytes, Response> {
+    let reading = Bytes::from_request(request, &());
     match tokio::time::timeout(state.limits.body_timeout, reading).await {
         Ok(Ok(body)) => Ok(body),
-        Ok(Err(_)) => Err(StatusCode::PAYLOAD_TOO_LARGE.into_response()),
+        Ok(Err(rejection)) if rejection.status() == StatusCode::BAD_REQUEST => Err(bad_request()),
+        Ok(Err(rejection)) => Err(rejection.status().into_response()),
         Err(_) => Err(StatusCode::REQUEST_TIMEOUT.into_response()),
     }
 }

@@ -4,10 +4,10 @@ use crate::clock::RandomError;
 use crate::store::StoreError;
 use axum::Json;
 use axum::body::Body;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper::ext::ReasonPhrase;
-use serde_json::json;
+use serde::Serialize;
 
 /// Why the agent API refuses a request: a status and a line of plain text, sent as HTML as the real server does.
 #[derive(Debug, thiserror::Error)]
@@ -147,7 +147,14 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Why the REST surface refuses a request: a status and `{"error": "..."}`.
+/// Why a request was refused.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Error)]
+pub(crate) struct ErrorBody {
+    error: String,
+}
+
+/// Why the REST surface refuses a request: a status and [`ErrorBody`].
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
     #[error("the Authorization header is missing or wrong: send `Authorization: Bearer <API key>`")]
@@ -180,7 +187,12 @@ impl IntoResponse for ApiError {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         };
-        (status, Json(json!({ "error": chain(&self) }))).into_response()
+        let mut response = (status, Json(ErrorBody { error: chain(&self) })).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        response
     }
 }
 

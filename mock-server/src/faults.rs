@@ -52,11 +52,14 @@ struct Active {
 }
 
 /// A rule as the REST surface shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = FaultView)]
 pub(crate) struct RuleView {
     pub(crate) id: u64,
-    #[serde(flatten)]
-    pub(crate) rule: Rule,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) name: String,
+    pub(crate) select: Selector,
+    pub(crate) fault: Fault,
     /// Exchanges that the selector fits, those that its share or number left out included.
     pub(crate) matched: u64,
     /// How often the fault was committed.
@@ -71,7 +74,9 @@ impl Active {
     fn view(&self) -> RuleView {
         RuleView {
             id: self.id,
-            rule: self.rule.clone(),
+            name: self.rule.name.clone(),
+            select: self.rule.select.clone(),
+            fault: self.rule.fault.clone(),
             matched: self.matched.load(Ordering::Relaxed),
             committed: self.committed.load(Ordering::Relaxed),
         }

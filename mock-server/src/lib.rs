@@ -9,6 +9,7 @@ mod accept;
 mod access_log;
 mod agent_api;
 mod archives;
+mod caller;
 mod client_api;
 pub mod clock;
 mod conditions;
@@ -39,7 +40,7 @@ pub use generation::{PhpQuirks, ServerGeneration, UnknownChoice};
 mod tls;
 
 pub use config::{Config, FileConfig, FileConfigError, Limits, Tls};
-pub use router::router;
+pub use router::{openapi, router};
 pub use server::{Server, ServerHandle};
 pub use state::{NewAdmin, ServerState, StartError};
 pub use store::{InvalidDatabaseUrl, OpenError};

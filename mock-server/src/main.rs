@@ -12,8 +12,14 @@ use tokio::net::TcpListener;
 
 /// A mock OCO server for tests: agent API, REST API, SQL storage.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true
+)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Address and port to listen on [default: 127.0.0.1:8080]
     #[arg(long)]
     listen: Option<String>,
@@ -49,6 +55,12 @@ struct Arguments {
     config: Option<PathBuf>,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Print the OpenAPI description of the REST API, which a running server has at /mock/v1/openapi.json
+    Openapi,
+}
+
 /// Errors of the command line and the configuration, as opposed to those of the machine.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -75,7 +87,11 @@ fn main() -> ExitCode {
             );
         }
     };
-    match run(arguments) {
+    let outcome = match arguments.command {
+        Some(Command::Openapi) => print(&oco_mock_server::openapi()),
+        None => run(arguments),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let usage = error.is::<UsageError>()
@@ -108,6 +124,10 @@ fn fail(code: u8, message: &str) -> ExitCode {
     let line = message.replace(['\n', '\r'], " ");
     drop(writeln!(std::io::stderr(), "oco-mock-server: {line}"));
     ExitCode::from(code)
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{text}").context("cannot write to the standard output")
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {

@@ -14,11 +14,14 @@ use zip::{CompressionMethod, ZipWriter};
 const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
 
 /// One file as it comes in.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewFile {
+    /// Its path inside the package.
+    #[schema(min_length = 1)]
     name: String,
     /// Base64.
+    #[schema(content_encoding = "base64")]
     content: String,
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod deployments;
 pub(crate) mod faults;
 pub(crate) mod groups;
 pub(crate) mod jobs;
+pub(crate) mod openapi;
 pub(crate) mod packages;
 pub(crate) mod policies;
 pub(crate) mod rules;
@@ -25,15 +26,32 @@ use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// Largest page of a list.
 const MAX_PAGE: i64 = 1000;
 
-/// A JSON body whose errors are [`ApiError`]s.
-#[derive(Debug, FromRequest)]
-#[from_request(via(axum::Json), rejection(ApiError))]
+/// A JSON body whose errors are [`ApiError`]s, and which has to come in time.
+#[derive(Debug)]
 pub(crate) struct Body<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<Arc<ServerState>> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &Arc<ServerState>) -> Result<Self, ApiError> {
+        let body = axum::Json::from_request(request, state);
+        match tokio::time::timeout(state.limits.body_timeout, body).await {
+            Ok(body) => Ok(Self(body?.0)),
+            Err(_) => Err(ApiError::Rejected {
+                status: StatusCode::REQUEST_TIMEOUT,
+                message: "the request body was not received in time".into(),
+            }),
+        }
+    }
+}
 
 /// Query parameters whose errors are [`ApiError`]s.
 #[derive(Debug, FromRequestParts)]
@@ -82,8 +100,10 @@ pub(crate) async fn authenticate(
         .headers()
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
-    match presented.and_then(|value| value.strip_prefix("Bearer ")) {
-        Some(key) if keys::same(&state.api_key, key) => Ok(next.run(request).await),
+    match presented.and_then(|value| value.split_once(' ')) {
+        Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") && keys::same(&state.api_key, key) => {
+            Ok(next.run(request).await)
+        }
         _ => Err(ApiError::Unauthorized),
     }
 }
@@ -152,7 +172,13 @@ fn removed(removal: Removal, what: impl FnOnce() -> String) -> Result<StatusCode
     }
 }
 
+/// What was created.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Created {
+    id: i64,
+}
+
 /// The answer to something created.
-fn created(body: serde_json::Value) -> (StatusCode, axum::Json<serde_json::Value>) {
-    (StatusCode::CREATED, axum::Json(body))
+fn created(id: i64) -> (StatusCode, axum::Json<Created>) {
+    (StatusCode::CREATED, axum::Json(Created { id }))
 }

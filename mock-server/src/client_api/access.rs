@@ -2,13 +2,13 @@
 
 use super::Access;
 use super::fault::Fault;
+use crate::caller::Caller;
 use crate::state::ServerState;
-use crate::users::{Role, User};
+use crate::users::Role;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use std::collections::HashSet;
 
 /// A request without a user.
 #[derive(Debug, thiserror::Error)]
@@ -26,51 +26,15 @@ impl IntoResponse for AuthenticationError {
     }
 }
 
-/// Who calls.
-#[derive(Debug)]
-pub(super) struct Caller {
-    user: User,
-    /// The computers within the user's limits; none: all.
-    visible: Option<HashSet<i64>>,
-    /// The groups within them.
-    groups: Option<HashSet<i64>>,
-}
-
 /// Finds the user whose name and password a request has.
 pub(super) async fn authenticate(
     state: &ServerState,
     headers: &HeaderMap,
 ) -> Result<Caller, AuthenticationError> {
     let (name, password) = credentials(headers).ok_or(AuthenticationError::NoUser)?;
-    let rules = state.rules();
-    let key = name.to_lowercase();
-    let user = rules.users.iter().find(|user| user.name.to_lowercase() == key);
-    if !state.verifier.verify(user, &password).await {
-        return Err(AuthenticationError::Failed);
-    }
-    let user = user.ok_or(AuthenticationError::Failed)?.clone();
-    let (visible, groups) = match user.limits.is_empty() {
-        true => (None, None),
-        false => {
-            let within = |group: i64| {
-                user.limits
-                    .iter()
-                    .any(|limit| rules.policies.is_within(group, *limit))
-            };
-            let computers = state.store.cache.all().into_iter().filter(|computer| {
-                let groups = computer.state().groups.clone();
-                groups.into_iter().any(within)
-            });
-            let visible = computers.map(|computer| computer.id).collect();
-            let groups = rules.policies.groups().filter(|group| within(*group)).collect();
-            (Some(visible), Some(groups))
-        }
-    };
-    Ok(Caller {
-        user,
-        visible,
-        groups,
-    })
+    Caller::sign_in(state, &name, &password)
+        .await
+        .ok_or(AuthenticationError::Failed)
 }
 
 /// Name and password of `Authorization: Basic ...`.
@@ -86,40 +50,14 @@ fn credentials(headers: &HeaderMap) -> Option<(String, String)> {
 }
 
 impl Caller {
-    pub(super) fn id(&self) -> i64 {
-        self.user.id
-    }
-
-    /// Whether the user may see the keys of computers.
-    pub(super) fn sees_keys(&self) -> bool {
-        self.user.role == Role::Administrator
-    }
-
-    /// Whether there are computers that the user does not see.
-    pub(super) fn is_limited(&self) -> bool {
-        self.visible.is_some()
-    }
-
     /// Refuses what the user's role does not allow.
     pub(super) fn check(&self, access: Access) -> Result<(), Fault> {
         let allowed = match access {
             Access::Look => true,
-            Access::Operate => self.user.role >= Role::Operator,
-            Access::OperateEverywhere => self.user.role >= Role::Operator && !self.is_limited(),
+            Access::Operate => self.role() >= Role::Operator,
+            Access::OperateEverywhere => self.role() >= Role::Operator && !self.is_limited(),
         };
         allowed.then_some(()).ok_or(Fault::Denied)
-    }
-
-    /// Whether the user sees a computer.
-    pub(super) fn sees(&self, computer: i64) -> bool {
-        self.visible
-            .as_ref()
-            .is_none_or(|visible| visible.contains(&computer))
-    }
-
-    /// Whether the user sees a computer group.
-    pub(super) fn sees_group(&self, group: i64) -> bool {
-        self.groups.as_ref().is_none_or(|groups| groups.contains(&group))
     }
 
     /// Refuses computers that the user does not see.

@@ -17,23 +17,25 @@ pub(super) const MAX_HOSTNAME: usize = 200;
 const OTHERS: &str = "(others)";
 
 /// One finding.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub(crate) struct Finding {
     pub(crate) id: u64,
     pub(crate) rule: &'static str,
     pub(crate) severity: super::rules::Severity,
     pub(crate) hostname: String,
     pub(crate) method: String,
+    #[schema(value_type = f64)]
     pub(crate) at: Timestamp,
     /// Where, and what is wrong there.
     pub(crate) details: Vec<String>,
     pub(crate) request: Message,
     /// None where it was not answered, or not by the server itself.
+    #[schema(required)]
     pub(crate) response: Option<Message>,
 }
 
 /// A request or an answer, without secrets.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub(crate) struct Message {
     /// Request line, or status.
     pub(crate) line: String,
@@ -42,7 +44,7 @@ pub(crate) struct Message {
 }
 
 /// A rule with the number of its findings.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct RuleCount {
     #[serde(flatten)]
     pub(crate) rule: RuleText,
@@ -50,10 +52,11 @@ pub(crate) struct RuleCount {
 }
 
 /// An agent with the numbers of its findings.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct AgentCount {
     pub(crate) hostname: String,
     pub(crate) findings: u64,
+    #[schema(value_type = BTreeMap<String, u64>)]
     pub(crate) rules: BTreeMap<&'static str, u64>,
 }
 

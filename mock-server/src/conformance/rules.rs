@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Severity {
     /// Real servers take it, but it is not what an agent should send.
@@ -13,7 +13,8 @@ pub(crate) enum Severity {
 }
 
 /// One rule.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, utoipa::ToSchema)]
+#[schema(as = ConformanceRule)]
 pub(crate) struct RuleText {
     pub(crate) id: &'static str,
     pub(crate) severity: Severity,

@@ -287,7 +287,7 @@ const DEPLOY_STATUS: Shape = shape(Kind::Object(&[
     required("state", shape(Kind::Integer(-1, 3)).kept(Kept::JobState)),
     required(
         "return-code",
-        shape(Kind::Integer(i32::MIN as i64, u32::MAX as i64)),
+        shape(Kind::Integer(i32::MIN as i64, u32::MAX as i64)).kept(Kept::ReturnCode),
     ),
     required("message", shape(Kind::Text(OUTPUT, Format::Any))),
 ]));

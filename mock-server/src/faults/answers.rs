@@ -45,17 +45,17 @@ pub(super) fn alter(fault: &Fault, answer: &mut Value, last: Option<&Answer>, os
             }
             true
         }
-        Fault::UnknownJobFields => jobs(answer, |jobs| {
+        Fault::UnknownJobFields {} => jobs(answer, |jobs| {
             for job in jobs {
                 job["unknown-flag"] = json!(true);
                 job["unknown-object"] = json!({"nested": [1, null, "two"]});
                 job["procedure-v2"] = json!("exit 99");
             }
         }),
-        Fault::DuplicateJobs => jobs(answer, |jobs| {
+        Fault::DuplicateJobs {} => jobs(answer, |jobs| {
             *jobs = jobs.iter().flat_map(|job| [job.clone(), job.clone()]).collect();
         }),
-        Fault::ForeignJob => {
+        Fault::ForeignJob {} => {
             let own = os.as_deref().map_or(OperatingSystem::Linux, OperatingSystem::of);
             let procedure = match own {
                 OperatingSystem::Windows => "apt-get install --yes no-such-package-of-another-system",

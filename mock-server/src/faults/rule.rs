@@ -2,6 +2,7 @@
 
 use crate::hooks::Exchange;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Longest time of a fault, ms: a day.
 const MAX_MS: u64 = 24 * 3600 * 1000;
@@ -18,8 +19,9 @@ const METHODS: [&str; 7] = [
 ];
 
 /// Which exchanges, and what goes wrong with them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = FaultRule)]
 pub struct Rule {
     /// What people call it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -32,10 +34,11 @@ pub struct Rule {
 }
 
 /// Which exchanges; what is left out fits all.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schema(as = FaultSelector)]
 pub struct Selector {
-    /// Names without `oco.agent.`, such as `hello`.
+    /// Names without `oco.agent.`: hello, update, update_job_state, update_deploy_status, download, events, passwords.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<String>,
     /// Host name, in whatever case; `*` stands for any characters, `?` for one.
@@ -45,6 +48,7 @@ pub struct Selector {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub os: Option<OperatingSystem>,
     /// Share of the fitting exchanges, 0 to 1, drawn for each computer by itself from the seed.
+    #[schema(minimum = 0, maximum = 1)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share: Option<f64>,
     /// So many of the fitting exchanges of each computer are left alone at first.
@@ -62,7 +66,7 @@ pub struct Selector {
 }
 
 /// Families of operating systems.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum OperatingSystem {
@@ -72,7 +76,7 @@ pub enum OperatingSystem {
 }
 
 /// What goes wrong. Times are milliseconds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Fault {
     /// The request waits before it is served.
@@ -80,20 +84,24 @@ pub enum Fault {
     /// The answer comes slowly.
     Bandwidth {
         /// Bytes a second.
+        #[schema(minimum = 1, maximum = 1_073_741_824)]
         #[serde(alias = "bytes-per-second")]
         bytes_per_second: u64,
     },
     /// The answer comes in drops.
     Dribble {
         /// Of each drop.
+        #[schema(minimum = 1, maximum = 1_073_741_824)]
         bytes: usize,
         /// Between two drops.
+        #[schema(minimum = 1, maximum = 86_400_000)]
         #[serde(alias = "every-ms")]
         every_ms: u64,
     },
     /// Another status instead of an answer; the request is not served.
     Status {
         /// 400 to 599.
+        #[schema(minimum = 400, maximum = 599)]
         code: u16,
         /// Reason phrase.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,18 +124,21 @@ pub enum Fault {
         at: CutPlace,
         /// For so long.
         #[serde(default = "ten_minutes", alias = "for-ms")]
+        #[schema(maximum = 86_400_000)]
         for_ms: u64,
     },
     /// This connection is reset, and new ones are refused for a while.
     Refuse {
         /// For so long.
         #[serde(alias = "for-ms")]
+        #[schema(maximum = 86_400_000)]
         for_ms: u64,
     },
     /// The server cuts all connections, closes its database, is away for a while and starts again.
     Restart {
         /// For so long.
         #[serde(alias = "for-ms")]
+        #[schema(maximum = 86_400_000)]
         for_ms: u64,
     },
     /// The JSON of the answer is broken.
@@ -146,6 +157,7 @@ pub enum Fault {
     /// The answer is followed by white space.
     Oversized {
         /// Length of the body, bytes.
+        #[schema(minimum = 1, maximum = 1_073_741_824)]
         bytes: u64,
         /// Whether the server signs it.
         #[serde(default)]
@@ -167,12 +179,13 @@ pub enum Fault {
         #[serde(default)]
         keys: KeyChange,
     },
+    // Braces have these take no further fields, as all others do.
     /// Jobs have fields that nobody knows.
-    UnknownJobFields,
+    UnknownJobFields {},
     /// Each job comes twice.
-    DuplicateJobs,
+    DuplicateJobs {},
     /// Jobs have procedures of another operating system.
-    ForeignJob,
+    ForeignJob {},
     /// A package's archive is not what it should be.
     Package {
         /// How.
@@ -181,32 +194,37 @@ pub enum Fault {
 }
 
 /// How long a request waits, ms.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "distribution", rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "distribution", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum DelayMs {
     /// Always as long.
     Fixed {
         /// How long.
+        #[schema(maximum = 86_400_000)]
         ms: u64,
     },
     /// Any time between two is as likely.
     Uniform {
         /// The shortest.
+        #[schema(maximum = 86_400_000)]
         min: u64,
         /// The longest.
+        #[schema(maximum = 86_400_000)]
         max: u64,
     },
     /// As networks and servers are: mostly short, at times very long.
     LogNormal {
         /// Half of them are shorter.
+        #[schema(minimum = 1, maximum = 86_400_000)]
         median: f64,
         /// Standard deviation of the logarithm.
+        #[schema(minimum = 0, maximum = 10)]
         sigma: f64,
     },
 }
 
 /// Where a connection breaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CutPlace {
     /// Before the request is served.
@@ -220,8 +238,9 @@ pub enum CutPlace {
 }
 
 /// Broken JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = JsonFault)]
 pub enum Json {
     /// The first half.
     Truncated,
@@ -230,7 +249,7 @@ pub enum Json {
 }
 
 /// A signature that does not fit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SignatureFault {
     /// Well-formed, of nothing.
@@ -242,7 +261,7 @@ pub enum SignatureFault {
 }
 
 /// A timestamp that is not newer than that of the answer before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TimestampFault {
     /// The whole answer before, once more.
@@ -256,7 +275,7 @@ pub enum TimestampFault {
 }
 
 /// Keys that change unasked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum KeyChange {
@@ -267,7 +286,7 @@ pub enum KeyChange {
 }
 
 /// An archive that is not what it should be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PackageFault {
     /// Its first half.
@@ -377,9 +396,9 @@ impl Fault {
             Self::Signature { .. } => "signature",
             Self::Timestamp { .. } => "timestamp",
             Self::KeyChange { .. } => "key-change",
-            Self::UnknownJobFields => "unknown-job-fields",
-            Self::DuplicateJobs => "duplicate-jobs",
-            Self::ForeignJob => "foreign-job",
+            Self::UnknownJobFields {} => "unknown-job-fields",
+            Self::DuplicateJobs {} => "duplicate-jobs",
+            Self::ForeignJob {} => "foreign-job",
             Self::Package { .. } => "package",
         }
     }
@@ -387,9 +406,10 @@ impl Fault {
     /// Whether it can befall this method at all.
     pub(super) fn applies_to(&self, method: &str) -> bool {
         match self {
-            Self::KeyChange { .. } | Self::UnknownJobFields | Self::DuplicateJobs | Self::ForeignJob => {
-                method == "hello"
-            }
+            Self::KeyChange { .. }
+            | Self::UnknownJobFields {}
+            | Self::DuplicateJobs {}
+            | Self::ForeignJob {} => method == "hello",
             Self::Package { .. } => method == "download",
             Self::Json { .. } | Self::Signature { .. } | Self::Timestamp { .. } => method != "download",
             _ => true,
@@ -399,7 +419,10 @@ impl Fault {
     /// Whether the answer is changed before it is signed.
     pub(super) fn is_genuine(&self) -> bool {
         match self {
-            Self::KeyChange { .. } | Self::UnknownJobFields | Self::DuplicateJobs | Self::ForeignJob => true,
+            Self::KeyChange { .. }
+            | Self::UnknownJobFields {}
+            | Self::DuplicateJobs {}
+            | Self::ForeignJob {} => true,
             Self::Timestamp { is } => *is != TimestampFault::Replayed,
             _ => false,
         }

@@ -1,20 +1,23 @@
 //! Deployment rules.
 
-use super::{Body, Path, created, five, text, yes};
+use super::openapi::NotFound;
+use super::{Body, Created, Path, created, five, text, yes};
 use crate::error::ApiError;
 use crate::state::ServerState;
-use crate::store::deployment_rules::{AddDeploymentRule, EnableDeploymentRule};
+use crate::store::deployment_rules::{AddDeploymentRule, DeploymentRule, EnableDeploymentRule};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewDeploymentRule)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewRule {
+    #[schema(min_length = 1, max_length = 255, pattern = r"\S")]
     name: String,
     #[serde(default)]
     notes: String,
@@ -27,20 +30,30 @@ pub(crate) struct NewRule {
     priority: i64,
     /// 0 go on after a failure, 1 fail the rest.
     #[serde(default)]
+    #[schema(maximum = 1)]
     sequence_mode: u8,
     /// Minutes until a package's restart, shutdown or exit.
     #[serde(default = "five")]
     post_action_timeout: i64,
 }
 
+/// Deployment rules.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DeploymentRules {
+    deployment_rules: Vec<DeploymentRule>,
+}
+
 /// Lists rules.
-pub(crate) async fn list(State(state): State<Arc<ServerState>>) -> Result<Json<Value>, ApiError> {
-    Ok(Json(
-        json!({ "deployment_rules": state.store.deployment_rules().await? }),
-    ))
+#[utoipa::path(get, path = "/deployment-rules", operation_id = "list_deployment_rules", tag = "deployments",
+    responses((status = 200, description = "All rules by id", body = DeploymentRules)))]
+pub(crate) async fn list(State(state): State<Arc<ServerState>>) -> Result<Json<DeploymentRules>, ApiError> {
+    let deployment_rules = state.store.deployment_rules().await?;
+    Ok(Json(DeploymentRules { deployment_rules }))
 }
 
 /// Adds a rule.
+#[utoipa::path(post, path = "/deployment-rules", operation_id = "create_deployment_rule", tag = "deployments", request_body = NewRule,
+    responses((status = 201, description = "The new rule", body = Created), NotFound))]
 pub(crate) async fn create(
     State(state): State<Arc<ServerState>>,
     Body(new): Body<NewRule>,
@@ -62,16 +75,19 @@ pub(crate) async fn create(
     };
     let id = state.store.write(write).await?;
     let id = id.ok_or_else(|| ApiError::NotFound("such computer or package group".into()))?;
-    Ok(created(json!({ "id": id })))
+    Ok(created(id))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = DeploymentRuleChange)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Change {
     enabled: bool,
 }
 
 /// Enables or disables a rule.
+#[utoipa::path(put, path = "/deployment-rules/{id}", operation_id = "change_deployment_rule", tag = "deployments", request_body = Change,
+    responses((status = 204, description = "Done"), NotFound))]
 pub(crate) async fn change(
     State(state): State<Arc<ServerState>>,
     Path(id): Path<i64>,

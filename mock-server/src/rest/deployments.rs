@@ -1,23 +1,27 @@
 //! Deployments: containers of jobs.
 
-use super::{Body, Path, created, five, text, yes};
+use super::openapi::NotFound;
+use super::{Body, Path, five, text, yes};
 use crate::conditions;
 use crate::error::ApiError;
 use crate::state::ServerState;
 use crate::store::deployments::{Deploy, Deployment, DeploymentView, Schedule, Targets};
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use oco_protocol::Timestamp;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewDeployment {
+    #[schema(min_length = 1, max_length = 255, pattern = r"\S")]
     name: String,
     /// Package ids in the order of execution.
+    #[schema(min_items = 1)]
     packages: Vec<i64>,
     computers: Computers,
     /// Higher goes first.
@@ -25,10 +29,13 @@ pub(crate) struct NewDeployment {
     priority: i64,
     /// 0 go on after a failure, 1 fail the rest.
     #[serde(default)]
+    #[schema(maximum = 1)]
     sequence_mode: u8,
     /// Now, if left out.
+    #[schema(value_type = Option<f64>, minimum = 0)]
     start: Option<Timestamp>,
-    /// Never, if left out.
+    /// Never, if left out; after `start` otherwise.
+    #[schema(value_type = Option<f64>, minimum = 0)]
     end: Option<Timestamp>,
     /// Minutes until a package's restart, shutdown or exit.
     #[serde(default = "five")]
@@ -46,20 +53,33 @@ pub(crate) struct NewDeployment {
     force_install_same_version: bool,
 }
 
-#[derive(Debug, Deserialize)]
+/// Ids, at least one, or all that there are.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = Targets)]
 #[serde(untagged, expecting = "computers must be \"all\" or a list of ids")]
 enum Computers {
     Ids(Vec<i64>),
     All(All),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = AllComputers)]
 #[serde(rename_all = "lowercase")]
 enum All {
     All,
 }
 
+/// A new deployment.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CreatedDeployment {
+    id: i64,
+    /// How many.
+    jobs: u64,
+}
+
 /// Makes a deployment.
+#[utoipa::path(post, path = "/deployments", operation_id = "create_deployment", tag = "deployments", request_body = NewDeployment,
+    responses((status = 201, description = "The new deployment", body = CreatedDeployment), NotFound))]
 pub(crate) async fn create(
     State(state): State<Arc<ServerState>>,
     Body(new): Body<NewDeployment>,
@@ -67,7 +87,7 @@ pub(crate) async fn create(
     let now = state.now();
     let write = checked(new, &state, now)?;
     match state.store.write(write).await? {
-        Deployment::Done { id, jobs } => Ok(created(json!({ "id": id, "jobs": jobs }))),
+        Deployment::Done { id, jobs } => Ok((StatusCode::CREATED, Json(CreatedDeployment { id, jobs }))),
         Deployment::NoSuchPackage(id) => Err(ApiError::NotFound(format!("package {id}"))),
         Deployment::NoSuchInstallation(id) => Err(ApiError::NotFound(format!("installation {id}"))),
         Deployment::NoSuchComputer(id) => Err(ApiError::NotFound(format!("computer {id}"))),
@@ -75,6 +95,8 @@ pub(crate) async fn create(
 }
 
 /// Shows a deployment with its jobs counted by state.
+#[utoipa::path(get, path = "/deployments/{id}", operation_id = "show_deployment", tag = "deployments",
+    responses((status = 200, description = "The deployment", body = DeploymentView), NotFound))]
 pub(crate) async fn show(
     State(state): State<Arc<ServerState>>,
     Path(id): Path<i64>,

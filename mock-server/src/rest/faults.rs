@@ -1,14 +1,18 @@
 //! Faults.
 
-use super::{Body, Path, created};
+use super::openapi::NotFound;
+use super::{Body, Path};
 use crate::error::ApiError;
 use crate::faults::{InvalidRule, Rule, RuleView};
 use crate::state::ServerState;
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use serde_json::{Value, json};
+use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 impl From<InvalidRule> for ApiError {
     fn from(invalid: InvalidRule) -> Self {
@@ -16,22 +20,46 @@ impl From<InvalidRule> for ApiError {
     }
 }
 
+/// Rules, and what was done.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FaultList {
+    faults: Vec<RuleView>,
+    /// By kind, those of removed rules included.
+    #[schema(value_type = BTreeMap<String, u64>)]
+    committed: BTreeMap<&'static str, u64>,
+}
+
 /// Lists rules by id, with how often each fault was committed.
-pub(crate) async fn list(State(state): State<Arc<ServerState>>) -> Json<Value> {
+#[utoipa::path(get, path = "/faults", operation_id = "list_faults", tag = "faults",
+    responses((status = 200, description = "All rules", body = FaultList)))]
+pub(crate) async fn list(State(state): State<Arc<ServerState>>) -> Json<FaultList> {
     let faults = &state.instruments.faults;
-    Json(json!({ "faults": faults.list(), "committed": faults.committed() }))
+    Json(FaultList {
+        faults: faults.list(),
+        committed: faults.committed(),
+    })
+}
+
+/// A new rule.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CreatedFault {
+    id: u64,
 }
 
 /// Adds a rule.
+#[utoipa::path(post, path = "/faults", operation_id = "create_fault", tag = "faults", request_body = Rule,
+    responses((status = 201, description = "The new rule", body = CreatedFault)))]
 pub(crate) async fn create(
     State(state): State<Arc<ServerState>>,
     Body(rule): Body<Rule>,
 ) -> Result<impl IntoResponse, ApiError> {
     let id = state.instruments.faults.add(rule)?;
-    Ok(created(json!({ "id": id })))
+    Ok((StatusCode::CREATED, Json(CreatedFault { id })))
 }
 
 /// Shows a rule.
+#[utoipa::path(get, path = "/faults/{id}", operation_id = "show_fault", tag = "faults",
+    responses((status = 200, description = "The rule", body = RuleView), NotFound))]
 pub(crate) async fn show(
     State(state): State<Arc<ServerState>>,
     Path(id): Path<u64>,
@@ -40,6 +68,8 @@ pub(crate) async fn show(
 }
 
 /// Removes a rule, and shows what it was last.
+#[utoipa::path(delete, path = "/faults/{id}", operation_id = "remove_fault", tag = "faults",
+    responses((status = 200, description = "The rule that was", body = RuleView), NotFound))]
 pub(crate) async fn remove(
     State(state): State<Arc<ServerState>>,
     Path(id): Path<u64>,

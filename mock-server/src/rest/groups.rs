@@ -1,19 +1,21 @@
 //! Groups of computers and of packages.
 
-use super::{Body, Path, created, removed, text};
+use super::openapi::{Conflict, NotFound};
+use super::{Body, Created, Path, created, removed, text};
 use crate::error::ApiError;
 use crate::state::ServerState;
-use crate::store::groups::{AddGroup, ChangeMembership, GroupKind, RemoveGroup};
+use crate::store::groups::{AddGroup, ChangeMembership, Group, GroupKind, RemoveGroup};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// The kind of groups as it is in paths.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[schema(as = GroupKind)]
 pub(crate) enum Kind {
     #[serde(rename = "computers")]
     Computers,
@@ -30,25 +32,38 @@ impl From<Kind> for GroupKind {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewGroup {
+    #[schema(min_length = 1, max_length = 255, pattern = r"\S")]
     name: String,
+    /// The group it is in; none, if left out.
     parent: Option<i64>,
 }
 
+/// Groups.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Groups {
+    groups: Vec<Group>,
+}
+
 /// Lists groups.
+#[utoipa::path(get, path = "/groups/{kind}", operation_id = "list_groups", tag = "groups", params(("kind" = inline(Kind), Path, description = "What it holds")),
+    responses((status = 200, description = "All groups by id", body = Groups)))]
 pub(crate) async fn list(
     State(state): State<Arc<ServerState>>,
-    Path(kind): Path<Kind>,
-) -> Result<Json<Value>, ApiError> {
-    Ok(Json(json!({ "groups": state.store.groups(kind.into()).await? })))
+    Path((kind,)): Path<(Kind,)>,
+) -> Result<Json<Groups>, ApiError> {
+    let groups = state.store.groups(kind.into()).await?;
+    Ok(Json(Groups { groups }))
 }
 
 /// Adds a group.
+#[utoipa::path(post, path = "/groups/{kind}", operation_id = "create_group", tag = "groups", params(("kind" = inline(Kind), Path, description = "What it holds")), request_body = NewGroup,
+    responses((status = 201, description = "The new group", body = Created), NotFound))]
 pub(crate) async fn create(
     State(state): State<Arc<ServerState>>,
-    Path(kind): Path<Kind>,
+    Path((kind,)): Path<(Kind,)>,
     Body(new): Body<NewGroup>,
 ) -> Result<impl IntoResponse, ApiError> {
     let write = AddGroup {
@@ -59,10 +74,12 @@ pub(crate) async fn create(
     let id = state.store.write(write).await?;
     let id = id.ok_or_else(|| ApiError::NotFound("such parent group".into()))?;
     state.reload_rules().await?;
-    Ok(created(json!({ "id": id })))
+    Ok(created(id))
 }
 
 /// Removes a group with the groups, rules and policies in it.
+#[utoipa::path(delete, path = "/groups/{kind}/{id}", operation_id = "remove_group", tag = "groups", params(("kind" = inline(Kind), Path, description = "What it holds")),
+    responses((status = 204, description = "Done"), NotFound, Conflict))]
 pub(crate) async fn remove(
     State(state): State<Arc<ServerState>>,
     Path((kind, id)): Path<(Kind, i64)>,
@@ -77,17 +94,26 @@ pub(crate) async fn remove(
     removed(removal, || format!("group {id}"))
 }
 
+/// The ids of a group's members.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Members {
+    members: Vec<i64>,
+}
+
 /// Lists the ids of a group's members.
+#[utoipa::path(get, path = "/groups/{kind}/{id}/members", operation_id = "list_members", tag = "groups", params(("kind" = inline(Kind), Path, description = "What it holds")),
+    responses((status = 200, description = "Its members", body = Members)))]
 pub(crate) async fn members(
     State(state): State<Arc<ServerState>>,
     Path((kind, id)): Path<(Kind, i64)>,
-) -> Result<Json<Value>, ApiError> {
-    Ok(Json(
-        json!({ "members": state.store.members(kind.into(), id).await? }),
-    ))
+) -> Result<Json<Members>, ApiError> {
+    let members = state.store.members(kind.into(), id).await?;
+    Ok(Json(Members { members }))
 }
 
 /// Puts a computer or package into a group.
+#[utoipa::path(put, path = "/groups/{kind}/{id}/members/{member}", operation_id = "add_member", tag = "groups", params(("kind" = inline(Kind), Path, description = "What it holds")),
+    responses((status = 204, description = "Done"), NotFound))]
 pub(crate) async fn join(
     State(state): State<Arc<ServerState>>,
     Path((kind, group, member)): Path<(Kind, i64, i64)>,
@@ -96,6 +122,8 @@ pub(crate) async fn join(
 }
 
 /// Takes a computer or package out of a group.
+#[utoipa::path(delete, path = "/groups/{kind}/{id}/members/{member}", operation_id = "remove_member", tag = "groups", params(("kind" = inline(Kind), Path, description = "What it holds")),
+    responses((status = 204, description = "Done"), NotFound))]
 pub(crate) async fn leave(
     State(state): State<Arc<ServerState>>,
     Path((kind, group, member)): Path<(Kind, i64, i64)>,

@@ -4,45 +4,53 @@ use super::{Query, page};
 use crate::error::ApiError;
 use crate::jobs::JobState;
 use crate::state::ServerState;
-use crate::store::jobs::JobFilter;
+use crate::store::jobs::{JobFilter, JobView};
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Filter {
+    /// Its id.
     computer: Option<i64>,
-    /// Deployment.
+    /// The id of a deployment.
     container: Option<i64>,
-    state: Option<String>,
+    state: Option<JobState>,
+    #[param(minimum = 0, default = 0)]
     offset: Option<i64>,
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<i64>,
 }
 
-/// Lists jobs by id, with output, return code and progress. A page may have fewer jobs than asked for, because of long
-/// outputs; `total` tells whether there are more.
+/// Some jobs, and how many there are.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct JobPage {
+    total: i64,
+    jobs: Vec<JobView>,
+}
+
+/// Lists jobs by id, with output, return code and progress.
+///
+/// A page may have fewer jobs than asked for, because of long outputs; `total` tells whether there are more.
+#[utoipa::path(get, path = "/jobs", operation_id = "list_jobs", tag = "deployments", params(Filter),
+    responses((status = 200, description = "A page of jobs", body = JobPage)))]
 pub(crate) async fn list(
     State(state): State<Arc<ServerState>>,
     Query(filter): Query<Filter>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<JobPage>, ApiError> {
     let (offset, limit) = page(filter.offset, filter.limit)?;
-    let job_state = filter.state.as_deref().map(|name| {
-        JobState::from_name(name).ok_or_else(|| {
-            let names = JobState::ALL.map(JobState::name).join(", ");
-            ApiError::Invalid(format!("{name:?} is no job state: expected one of {names}"))
-        })
-    });
     let filter = JobFilter {
         computer: filter.computer,
         container: filter.container,
-        state: job_state.transpose()?,
+        state: filter.state,
         offset,
         limit,
     };
     state.store.settle_expired(state.now()).await?;
     let (total, jobs) = state.store.jobs(&filter).await?;
-    Ok(Json(json!({ "total": total, "jobs": jobs })))
+    Ok(Json(JobPage { total, jobs }))
 }

@@ -1,5 +1,6 @@
 //! Policies: those for all computers, and those of a computer group.
 
+use super::openapi::NotFound;
 use super::{Body, Path, text};
 use crate::error::ApiError;
 use crate::policies::ScopedPolicies;
@@ -11,6 +12,7 @@ use axum::extract::State;
 use oco_protocol::policy::{MACHINE_SCOPE, ScopePolicies};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// Longest key, characters.
 const MAX_KEY: usize = 1024;
@@ -18,12 +20,14 @@ const MAX_KEY: usize = 1024;
 const MAX_SCOPE: usize = 64;
 
 /// `MODULE:path:key` -> value, for the machine and for users.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PolicySet {
+    #[schema(value_type = BTreeMap<String, Value>)]
     machine: ScopePolicies,
     /// By GUID; `*` stands for every user that has one.
     #[serde(default, skip_serializing_if = "ScopedPolicies::is_empty")]
+    #[schema(value_type = BTreeMap<String, BTreeMap<String, Value>>)]
     users: ScopedPolicies,
 }
 
@@ -54,11 +58,15 @@ impl PolicySet {
 }
 
 /// Shows the policies for all computers.
+#[utoipa::path(get, path = "/policies", operation_id = "show_policies", tag = "policies",
+    responses((status = 200, description = "The policies", body = PolicySet)))]
 pub(crate) async fn show(State(state): State<Arc<ServerState>>) -> Json<PolicySet> {
     Json(PolicySet::from_scopes(state.rules().policies.of(None)))
 }
 
 /// Replaces the policies for all computers.
+#[utoipa::path(put, path = "/policies", operation_id = "replace_policies", tag = "policies", request_body = PolicySet,
+    responses((status = 200, description = "The policies as they are now", body = PolicySet)))]
 pub(crate) async fn replace(
     State(state): State<Arc<ServerState>>,
     Body(new): Body<PolicySet>,
@@ -67,6 +75,8 @@ pub(crate) async fn replace(
 }
 
 /// Shows the policies of a group, without those it inherits.
+#[utoipa::path(get, path = "/groups/computers/{id}/policies", operation_id = "show_group_policies", tag = "policies",
+    responses((status = 200, description = "The policies", body = PolicySet), NotFound))]
 pub(crate) async fn show_group(
     State(state): State<Arc<ServerState>>,
     Path(group): Path<i64>,
@@ -78,6 +88,8 @@ pub(crate) async fn show_group(
 }
 
 /// Replaces the policies of a group.
+#[utoipa::path(put, path = "/groups/computers/{id}/policies", operation_id = "replace_group_policies", tag = "policies", request_body = PolicySet,
+    responses((status = 200, description = "The policies as they are now", body = PolicySet), NotFound))]
 pub(crate) async fn replace_group(
     State(state): State<Arc<ServerState>>,
     Path(group): Path<i64>,

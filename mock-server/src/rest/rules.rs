@@ -1,36 +1,49 @@
 //! Rules: events that computers are asked for, and passwords that they rotate.
 
-use super::{Body, created, text};
+use super::openapi::Conflict;
+use super::{Body, Created, created, text};
 use crate::error::ApiError;
 use crate::state::ServerState;
-use crate::store::events::AddEventRule;
-use crate::store::passwords::AddPasswordRule;
+use crate::store::events::{AddEventRule, EventRule};
+use crate::store::passwords::{AddPasswordRule, StoredPasswordRule};
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// Thirty days, s.
 const DEFAULT_VALIDITY: i64 = 30 * 24 * 3600;
 /// Longest password, characters.
 const MAX_LENGTH: i64 = 1024;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewEventRule {
+    #[schema(min_length = 1, max_length = 255, pattern = r"\S")]
     log: String,
     #[serde(default)]
     query: String,
 }
 
+/// Event rules.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct EventRules {
+    event_rules: Vec<EventRule>,
+}
+
 /// Lists event rules.
-pub(crate) async fn events(State(state): State<Arc<ServerState>>) -> Json<Value> {
-    Json(json!({ "event_rules": state.rules().events }))
+#[utoipa::path(get, path = "/event-rules", operation_id = "list_event_rules", tag = "rules",
+    responses((status = 200, description = "All rules by id", body = EventRules)))]
+pub(crate) async fn events(State(state): State<Arc<ServerState>>) -> Json<EventRules> {
+    let event_rules = state.rules().events.clone();
+    Json(EventRules { event_rules })
 }
 
 /// Adds an event rule.
+#[utoipa::path(post, path = "/event-rules", operation_id = "create_event_rule", tag = "rules", request_body = NewEventRule,
+    responses((status = 201, description = "The new rule", body = Created)))]
 pub(crate) async fn add_event(
     State(state): State<Arc<ServerState>>,
     Body(new): Body<NewEventRule>,
@@ -41,21 +54,26 @@ pub(crate) async fn add_event(
     };
     let id = state.store.write(write).await?;
     state.reload_rules().await?;
-    Ok(created(json!({ "id": id })))
+    Ok(created(id))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewPasswordRule {
+    #[schema(min_length = 1, max_length = 255, pattern = r"\S")]
     username: String,
+    #[schema(min_length = 1)]
     alphabet: String,
+    #[schema(minimum = 1, maximum = 1024)]
     length: i64,
-    /// Seconds after which a password is rotated.
+    /// Seconds after which a password is rotated; thirty days, if left out.
     #[serde(default = "default_validity")]
+    #[schema(minimum = 1)]
     valid_for: i64,
     /// All computers, if left out.
     computer_group: Option<i64>,
     /// Passwords that are kept beside the current one; all, if left out.
+    #[schema(minimum = 0)]
     history: Option<i64>,
 }
 
@@ -63,12 +81,23 @@ fn default_validity() -> i64 {
     DEFAULT_VALIDITY
 }
 
+/// Password rules.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PasswordRules {
+    password_rules: Vec<StoredPasswordRule>,
+}
+
 /// Lists password rules.
-pub(crate) async fn passwords(State(state): State<Arc<ServerState>>) -> Json<Value> {
-    Json(json!({ "password_rules": state.rules().passwords }))
+#[utoipa::path(get, path = "/password-rules", operation_id = "list_password_rules", tag = "rules",
+    responses((status = 200, description = "All rules by id", body = PasswordRules)))]
+pub(crate) async fn passwords(State(state): State<Arc<ServerState>>) -> Json<PasswordRules> {
+    let password_rules = state.rules().passwords.clone();
+    Json(PasswordRules { password_rules })
 }
 
 /// Adds a password rule.
+#[utoipa::path(post, path = "/password-rules", operation_id = "create_password_rule", tag = "rules", request_body = NewPasswordRule,
+    responses((status = 201, description = "The new rule", body = Created), Conflict))]
 pub(crate) async fn add_password(
     State(state): State<Arc<ServerState>>,
     Body(new): Body<NewPasswordRule>,
@@ -97,5 +126,5 @@ pub(crate) async fn add_password(
         ))
     })?;
     state.reload_rules().await?;
-    Ok(created(json!({ "id": id })))
+    Ok(created(id))
 }

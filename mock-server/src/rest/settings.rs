@@ -8,9 +8,11 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// The settings as they are.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Settings)]
 pub(crate) struct SettingsView {
     /// Seconds.
     update_interval: u64,
@@ -27,19 +29,25 @@ impl From<Settings> for SettingsView {
 }
 
 /// Shows the settings.
+#[utoipa::path(get, path = "/settings", operation_id = "show_settings", tag = "settings",
+    responses((status = 200, description = "The settings", body = SettingsView)))]
 pub(crate) async fn show(State(state): State<Arc<ServerState>>) -> Json<SettingsView> {
     Json(state.settings().into())
 }
 
 /// What is left out stays as it is.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = SettingsChange)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Change {
+    /// Seconds after which an inventory is asked for again.
     update_interval: Option<u64>,
     self_registration: Option<bool>,
 }
 
 /// Changes the settings.
+#[utoipa::path(put, path = "/settings", operation_id = "change_settings", tag = "settings", request_body = Change,
+    responses((status = 200, description = "The settings as they are now", body = SettingsView)))]
 pub(crate) async fn change(
     State(state): State<Arc<ServerState>>,
     Body(change): Body<Change>,

@@ -1,6 +1,7 @@
 //! Users of the client API.
 
-use super::{Body, Path, created, text};
+use super::openapi::{Conflict, NotFound};
+use super::{Body, Created, Path, created, text};
 use crate::error::ApiError;
 use crate::state::ServerState;
 use crate::store::users::{AddUser, ChangeUser, RemoveUser, UserOutcome};
@@ -10,14 +11,17 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use oco_protocol::Key;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewUser {
+    /// Without colons.
+    #[schema(min_length = 1, max_length = 255, pattern = r"^[^:]*[^:\s][^:]*$")]
     name: String,
+    #[schema(value_type = String, format = Password, min_length = 1)]
     password: Key,
     role: Role,
     /// Computer groups that the user is limited to.
@@ -26,24 +30,52 @@ pub(crate) struct NewUser {
 }
 
 /// What is left out stays as it is.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = UserChange)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Change {
+    #[schema(value_type = Option<String>, format = Password, min_length = 1)]
     password: Option<Key>,
     role: Option<Role>,
     computer_groups: Option<Vec<i64>>,
 }
 
+/// A user.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = User)]
+pub(crate) struct UserView {
+    id: i64,
+    name: String,
+    role: Role,
+    /// Those that the user is limited to; none: no limit.
+    computer_groups: Vec<i64>,
+}
+
+/// Users.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Users {
+    users: Vec<UserView>,
+}
+
 /// Lists users, without their passwords.
-pub(crate) async fn list(State(state): State<Arc<ServerState>>) -> Json<Value> {
+#[utoipa::path(get, path = "/users", operation_id = "list_users", tag = "users",
+    responses((status = 200, description = "All users by id", body = Users)))]
+pub(crate) async fn list(State(state): State<Arc<ServerState>>) -> Json<Users> {
     let rules = state.rules();
-    let users = rules.users.iter().map(
-        |user| json!({"id": user.id, "name": user.name, "role": user.role, "computer_groups": user.limits}),
-    );
-    Json(json!({ "users": users.collect::<Vec<_>>() }))
+    let users = rules.users.iter().map(|user| UserView {
+        id: user.id,
+        name: user.name.clone(),
+        role: user.role,
+        computer_groups: user.limits.clone(),
+    });
+    Json(Users {
+        users: users.collect(),
+    })
 }
 
 /// Adds a user.
+#[utoipa::path(post, path = "/users", operation_id = "create_user", tag = "users", request_body = NewUser,
+    responses((status = 201, description = "The new user", body = Created), NotFound, Conflict))]
 pub(crate) async fn create(
     State(state): State<Arc<ServerState>>,
     Body(new): Body<NewUser>,
@@ -60,10 +92,12 @@ pub(crate) async fn create(
         now: state.now(),
     };
     let id = finish(&state, state.store.write(write).await?).await?;
-    Ok(created(json!({ "id": id })))
+    Ok(created(id))
 }
 
 /// Changes a user.
+#[utoipa::path(put, path = "/users/{id}", operation_id = "change_user", tag = "users", request_body = Change,
+    responses((status = 204, description = "Done"), NotFound, Conflict))]
 pub(crate) async fn change(
     State(state): State<Arc<ServerState>>,
     Path(id): Path<i64>,
@@ -84,6 +118,8 @@ pub(crate) async fn change(
 }
 
 /// Removes a user.
+#[utoipa::path(delete, path = "/users/{id}", operation_id = "remove_user", tag = "users",
+    responses((status = 204, description = "Done"), NotFound, Conflict))]
 pub(crate) async fn remove(
     State(state): State<Arc<ServerState>>,
     Path(id): Path<i64>,

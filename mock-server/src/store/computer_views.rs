@@ -5,27 +5,45 @@ use super::{Store, StoreError, timestamp};
 use oco_protocol::Timestamp;
 use serde::Serialize;
 use sqlx::AssertSqlSafe;
+use utoipa::ToSchema;
 
 /// A computer as the REST surface shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Computer)]
 pub(crate) struct ComputerView {
     pub(crate) id: i64,
     pub(crate) hostname: String,
+    #[schema(required)]
     uid: Option<String>,
     /// `pre-registered` (no keys yet), `registered` (no inventory yet) or `inventoried`.
+    #[schema(pattern = "^(pre-registered|registered|inventoried)$")]
     state: &'static str,
+    #[schema(required)]
     agent_version: Option<String>,
+    #[schema(required)]
     os: Option<String>,
+    #[schema(required)]
     os_version: Option<String>,
     notes: String,
     force_update: bool,
+    #[schema(value_type = f64)]
     registered_at: Timestamp,
+    #[schema(required, value_type = Option<f64>)]
     seen_at: Option<Timestamp>,
+    /// When it last sent an inventory.
+    #[schema(required, value_type = Option<f64>)]
     updated_at: Option<Timestamp>,
+    /// The timestamp of its last request.
+    #[schema(required, value_type = Option<f64>)]
     agent_timestamp: Option<Timestamp>,
+    /// Seconds.
+    #[schema(required)]
     uptime: Option<f64>,
+    #[schema(required)]
     battery_level: Option<f64>,
+    #[schema(required)]
     battery_status: Option<i64>,
+    /// Jobs that have not ended.
     active_jobs: i64,
 }
 

@@ -126,7 +126,7 @@ pub(super) async fn make_jobs(
 }
 
 /// A rule as it is listed.
-#[derive(Debug, Serialize, sqlx::FromRow)]
+#[derive(Debug, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 pub(crate) struct DeploymentRule {
     pub(crate) id: i64,
     pub(crate) name: String,
@@ -140,7 +140,9 @@ pub(crate) struct DeploymentRule {
     pub(crate) post_action_timeout: i64,
     /// Microseconds of UNIX time.
     pub(crate) created_at: i64,
+    #[schema(required)]
     pub(crate) created_by: Option<i64>,
+    #[schema(required)]
     pub(crate) created_by_name: Option<String>,
 }
 

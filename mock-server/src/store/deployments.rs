@@ -331,16 +331,27 @@ struct ContainerRow {
 }
 
 /// A deployment as the REST surface shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Deployment)]
 pub(crate) struct DeploymentView {
     id: i64,
     name: String,
     priority: i64,
     sequence_mode: i64,
+    #[schema(value_type = f64)]
     start: Timestamp,
+    /// Null: never.
+    #[schema(required, value_type = Option<f64>)]
     end: Option<Timestamp>,
+    /// Comma-separated.
+    #[schema(required)]
     agent_ip_ranges: Option<String>,
+    /// Comma-separated.
+    #[schema(required)]
     time_frames: Option<String>,
+    #[schema(value_type = f64)]
     created_at: Timestamp,
+    /// By state.
+    #[schema(value_type = BTreeMap<String, i64>)]
     jobs: BTreeMap<&'static str, i64>,
 }

@@ -75,7 +75,7 @@ impl Write for AddEventRule {
 }
 
 /// A rule that asks computers for events.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 pub(crate) struct EventRule {
     pub(crate) id: i64,
     pub(crate) log: String,
@@ -83,7 +83,8 @@ pub(crate) struct EventRule {
 }
 
 /// An event as the REST surface shows it.
-#[derive(Debug, Serialize, sqlx::FromRow)]
+#[derive(Debug, Serialize, utoipa::ToSchema, sqlx::FromRow)]
+#[schema(as = Event)]
 pub(crate) struct EventView {
     id: i64,
     log: String,

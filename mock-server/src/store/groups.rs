@@ -230,9 +230,11 @@ async fn publish_memberships(batch: &mut Batch, cache: &Arc<Cache>) -> Result<()
 }
 
 /// A group as it is listed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 pub(crate) struct Group {
     pub(crate) id: i64,
+    /// Null: at the top.
+    #[schema(required)]
     pub(crate) parent_id: Option<i64>,
     pub(crate) name: String,
 }

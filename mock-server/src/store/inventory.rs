@@ -334,7 +334,8 @@ impl Store {
 }
 
 /// One login as the REST surface shows it.
-#[derive(Debug, serde::Serialize, sqlx::FromRow)]
+#[derive(Debug, serde::Serialize, utoipa::ToSchema, sqlx::FromRow)]
+#[schema(as = Login)]
 pub(crate) struct LoginView {
     timestamp: String,
     username: String,

@@ -253,11 +253,14 @@ struct JobRow {
 }
 
 /// A job as the REST surface shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Job)]
 pub(crate) struct JobView {
     id: i64,
     /// One of these two is null.
+    #[schema(required)]
     container_id: Option<i64>,
+    #[schema(required)]
     rule_id: Option<i64>,
     computer_id: i64,
     hostname: String,
@@ -265,10 +268,15 @@ pub(crate) struct JobView {
     procedure: String,
     uninstall: bool,
     download: bool,
+    #[schema(required)]
     state: Option<JobState>,
+    #[schema(required)]
     return_code: Option<i64>,
     output: String,
+    /// Percent.
+    #[schema(required)]
     progress: Option<f64>,
+    #[schema(value_type = f64)]
     changed_at: Timestamp,
 }
 

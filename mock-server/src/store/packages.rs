@@ -152,7 +152,8 @@ impl Write for RemovePackage {
 }
 
 /// A package as the REST surface shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Package)]
 pub(crate) struct PackageView {
     id: i64,
     name: String,
@@ -162,6 +163,7 @@ pub(crate) struct PackageView {
     post_action: i64,
     /// Bytes; 0: nothing to download.
     archive_size: i64,
+    #[schema(value_type = f64)]
     created_at: Timestamp,
 }
 

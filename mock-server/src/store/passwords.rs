@@ -176,14 +176,20 @@ impl Write for AddPasswordRule {
 }
 
 /// A rule as stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema, sqlx::FromRow)]
+#[schema(as = PasswordRule)]
 pub(crate) struct StoredPasswordRule {
     pub(crate) id: i64,
+    /// Null: all computers.
+    #[schema(required)]
     pub(crate) computer_group_id: Option<i64>,
     pub(crate) username: String,
     pub(crate) alphabet: String,
     pub(crate) length: i64,
+    /// Seconds.
     pub(crate) valid_for: i64,
+    /// Null: all are kept.
+    #[schema(required)]
     pub(crate) history: Option<i64>,
 }
 

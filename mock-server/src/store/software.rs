@@ -193,7 +193,8 @@ fn has_any(ids: impl Iterator<Item = i64>, wanted: &[i64]) -> bool {
 }
 
 /// Software of some name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema, sqlx::FromRow)]
+#[schema(as = Software)]
 pub(crate) struct SoftwareView {
     pub(crate) id: i64,
     pub(crate) name: String,
@@ -202,7 +203,7 @@ pub(crate) struct SoftwareView {
 }
 
 /// A computer that has the software searched for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 pub(crate) struct SoftwareComputer {
     id: i64,
     hostname: String,

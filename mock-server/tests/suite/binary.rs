@@ -396,6 +396,113 @@ fn sigterm_ends_it_with_success() {
     assert_eq!(running.child.wait().unwrap().code(), Some(0));
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn sigterm_waits_for_the_request_that_has_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut running = Running::start(folder.path(), &[]);
+    let mut begun = TcpStream::connect(running.addr).await.unwrap();
+    let head = b"POST /api-agent.php HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n";
+    begun.write_all(head).await.unwrap();
+    let mut interim = [0; 25];
+    begun.read_exact(&mut interim).await.unwrap();
+    let pid = running.child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    // Once it takes no further connection, it has seen the signal.
+    while TcpStream::connect(running.addr).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(running.child.try_wait().unwrap().is_none());
+    begun.write_all(b"{}").await.unwrap();
+    let mut answer = String::new();
+    begun.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.contains("400 Bad Request"), "{answer}");
+    assert_eq!(running.child.wait().unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn the_log_has_every_request_and_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let config = folder.path().join("server.toml");
+    std::fs::write(
+        &config,
+        "api-key = \"s3cret-api\"\nadmin-password = \"s3cret-admin\"\n",
+    )
+    .unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_oco-mock-server"))
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            "--database",
+            "sqlite::memory:",
+            "--agent-key",
+            "s3cret-registration",
+        ])
+        .args(["--config", config.to_str().unwrap()])
+        .env("RUST_LOG", "oco_mock_server=trace,hyper=debug,sqlx=debug")
+        .stdout(Stdio::piped())
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut first)
+        .unwrap();
+    let addr = first.trim().rsplit(' ').next().unwrap().parse().unwrap();
+    let json = ("content-type", "application/json");
+    let bearer = ("authorization", "Bearer s3cret-api");
+    let user = br#"{"name":"eve","password":"s3cret-eve","role":"viewer"}"#;
+    let keyed = br#"{"jsonrpc":"2.0","id":1,"method":"oco.agent.hello","params":
+        {"hostname":"pc","agent-key":"s3cret-registration","data":{"agent_version":"1.1.6"}}}"#;
+    let call = br#"{"jsonrpc":"2.0","id":1,"method":"oco.info","params":{"api_key":"s3cret-api"}}"#;
+    let admin = ("authorization", "Basic YWRtaW46czNjcmV0LWFkbWlu");
+    for (method, path, headers, body, status) in [
+        ("POST", "/mock/v1/users", &[json, bearer][..], &user[..], 201),
+        (
+            "POST",
+            "/mock/v1/users",
+            &[json, ("authorization", "Bearer s3cret-guess")],
+            user,
+            401,
+        ),
+        ("POST", "/api-agent.php", &[json], keyed, 200),
+        (
+            "GET",
+            "/api-agent.php?hostname=pc&agent-key=s3cret-query&id=1",
+            &[],
+            b"",
+            401,
+        ),
+        ("POST", "/api-client.php", &[json, admin], call, 200),
+    ] {
+        assert_eq!(
+            send(addr, method, path, headers, body).await.status,
+            status,
+            "{path}"
+        );
+    }
+    drop(child.kill());
+    drop(child.wait());
+    let log = std::fs::read_to_string(log).unwrap();
+    for logged in ["rest", "hello", "oco.info"] {
+        let label = format!("rpc.method=\"{logged}\"");
+        let found = log
+            .lines()
+            .any(|line| line.contains("http.status=") && line.contains(&label));
+        assert!(found, "{logged}: {log}");
+    }
+    for secret in ["s3cret", "YWRtaW46"] {
+        assert!(!log.contains(secret), "{log}");
+    }
+}
+
 #[test]
 #[cfg(unix)]
 fn the_data_folder_may_have_any_name() {

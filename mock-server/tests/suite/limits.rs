@@ -1,6 +1,6 @@
 //! What a client may cost.
 
-use crate::support::{TestAgent, TestServer, receive, send};
+use crate::support::{API_KEY, TestAgent, TestServer, receive, send};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -31,6 +31,32 @@ async fn a_body_beyond_the_limit_is_refused() {
             .0,
         413
     );
+}
+
+#[tokio::test]
+async fn a_body_of_the_other_surfaces_has_to_come_in_time_whole_and_within_the_limit() {
+    let server = TestServer::start_with(|config| {
+        config.limits.body = 1000;
+        config.limits.body_timeout = Duration::from_millis(200);
+    })
+    .await;
+    let basic = format!("Basic {}", STANDARD.encode("admin:admin"));
+    let bearer = format!("Bearer {API_KEY}");
+    for (path, authorization) in [("/api-client.php", basic), ("/mock/v1/packages", bearer)] {
+        for (rest, status) in [
+            ("content-length: 9\r\n\r\n{", 408),
+            ("content-length: 1001\r\n\r\n{", 413),
+            ("transfer-encoding: chunked\r\n\r\nnonsense\r\n", 400),
+        ] {
+            let mut stream = TcpStream::connect(server.addr).await.unwrap();
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n\
+                 authorization: {authorization}\r\n{rest}"
+            );
+            stream.write_all(head.as_bytes()).await.unwrap();
+            assert_eq!(receive(&mut stream).await.status, status, "{path}: {rest}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ async fn only_the_api_key_opens_it() {
                     .unwrap()
                     .contains("Authorization")
             );
+            assert_eq!(response.header("www-authenticate"), Some("Bearer"));
         }
     }
     assert_eq!(send(server.addr, "GET", "/healthz", &[], b"").await.status, 200);

@@ -381,18 +381,18 @@ async fn try_register(addr: SocketAddr, hostname: &str) -> Option<String> {
 }
 
 #[cfg(unix)]
+fn terminate(running: &Running) {
+    let pid = running.child.id().to_string();
+    let status = Command::new("kill").args(["-TERM", &pid]).status();
+    assert!(status.unwrap().success());
+}
+
+#[cfg(unix)]
 #[test]
 fn sigterm_ends_it_with_success() {
     let folder = tempfile::tempdir().unwrap();
     let mut running = Running::start(folder.path(), &[]);
-    let pid = running.child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    terminate(&running);
     assert_eq!(running.child.wait().unwrap().code(), Some(0));
 }
 
@@ -406,14 +406,7 @@ async fn sigterm_waits_for_the_request_that_has_begun() {
     begun.write_all(head).await.unwrap();
     let mut interim = [0; 25];
     begun.read_exact(&mut interim).await.unwrap();
-    let pid = running.child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    terminate(&running);
     // Once it takes no further connection, it has seen the signal.
     while TcpStream::connect(running.addr).await.is_ok() {
         tokio::task::yield_now().await;
@@ -491,7 +484,7 @@ async fn the_log_has_every_request_and_no_secret() {
     drop(child.kill());
     drop(child.wait());
     let log = std::fs::read_to_string(log).unwrap();
-    for logged in ["rest", "hello", "oco.info"] {
+    for logged in ["rest", "oco.agent.hello", "keyed download", "oco.info"] {
         let label = format!("rpc.method=\"{logged}\"");
         let found = log
             .lines()

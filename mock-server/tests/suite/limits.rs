@@ -42,10 +42,11 @@ async fn a_body_of_the_other_surfaces_has_to_come_in_time_whole_and_within_the_l
     .await;
     let basic = format!("Basic {}", STANDARD.encode("admin:admin"));
     let bearer = format!("Bearer {API_KEY}");
+    let large = format!("content-length: 1001\r\n\r\n{:1001}", "");
     for (path, authorization) in [("/api-client.php", basic), ("/mock/v1/packages", bearer)] {
         for (rest, status) in [
             ("content-length: 9\r\n\r\n{", 408),
-            ("content-length: 1001\r\n\r\n{", 413),
+            (large.as_str(), 413),
             ("transfer-encoding: chunked\r\n\r\nnonsense\r\n", 400),
         ] {
             let mut stream = TcpStream::connect(server.addr).await.unwrap();

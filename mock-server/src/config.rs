@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest time that can be configured, s: a hundred years, which any clock can add to the present.
-const MAX_SECONDS: u64 = 100 * 365 * 86_400;
+pub(crate) const MAX_SECONDS: u64 = 100 * 365 * 86_400;
 /// Largest body, and memory for bodies, that can be configured.
 const MAX_BYTES: u64 = u32::MAX as u64;
 /// More than there can be file descriptors, and no more than a semaphore takes.

@@ -20,7 +20,8 @@ pub(crate) const CLIENT_API_PATH: &str = "/api-client.php";
 /// What tests set up and look at is below this.
 const REST_PATH: &str = "/mock/v1";
 
-/// Every route of the REST surface with its description, which is why it is one: `oco-mock-server openapi` prints them.
+/// Every route of the REST surface. Each brings its path and its description along (`utoipa::path` at its handler), and
+/// none can be without; `oco-mock-server openapi` prints them all.
 fn rest_routes() -> Vec<UtoipaMethodRouter<Arc<ServerState>>> {
     use rest::{
         computers, conformance, deployment_rules, deployments, faults, groups, jobs, packages, policies,

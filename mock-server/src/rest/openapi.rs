@@ -1,15 +1,17 @@
 //! The description of the REST surface, made of the routes themselves: `OpenAPI` 3.1.
 
 use crate::error::ErrorBody;
+use crate::faults::Fault;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::schema::AdditionalProperties;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref,
-    ResponseBuilder,
+    ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
+    ResponseBuilder, Schema,
 };
 use utoipa::{IntoResponses, PartialSchema, ToSchema};
 
@@ -54,6 +56,7 @@ pub(crate) async fn show(Extension(document): Extension<Document>) -> impl IntoR
 pub(crate) fn document(prefix: &str, operations: OpenApi) -> String {
     let mut document = frame().nest(prefix, operations);
     complete(&mut document);
+    close_faults(&mut document);
     // Nothing in it but texts, numbers and lists of them.
     document.to_pretty_json().unwrap_or_default()
 }
@@ -77,6 +80,23 @@ fn frame() -> OpenApi {
         .components(Some(components.build()))
         .security(Some([SecurityRequirement::new(SCHEME, Vec::<String>::new())]))
         .build()
+}
+
+/// Says of the kinds of a fault that they take no further fields: what is derived says so of structures only.
+fn close_faults(document: &mut OpenApi) {
+    let schemas = document
+        .components
+        .as_mut()
+        .map(|components| &mut components.schemas);
+    let Some(RefOr::T(Schema::OneOf(kinds))) = schemas.and_then(|schemas| schemas.get_mut(&*Fault::name()))
+    else {
+        return;
+    };
+    for kind in &mut kinds.items {
+        if let RefOr::T(Schema::Object(kind)) = kind {
+            kind.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+        }
+    }
 }
 
 /// Adds the refusals that come of how all requests are taken in, so that no handler has to name them.

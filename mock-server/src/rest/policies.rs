@@ -19,13 +19,13 @@ const MAX_KEY: usize = 1024;
 /// Longest GUID, characters.
 const MAX_SCOPE: usize = 64;
 
-/// `MODULE:path:key` -> value, for the machine and for users.
+/// `MODULE:path:key` (1 to 1024 characters) -> value, for the machine and for users.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PolicySet {
     #[schema(value_type = BTreeMap<String, Value>)]
     machine: ScopePolicies,
-    /// By GUID; `*` stands for every user that has one.
+    /// By GUID of 1 to 64 characters; `*` stands for every user that has one.
     #[serde(default, skip_serializing_if = "ScopedPolicies::is_empty")]
     #[schema(value_type = BTreeMap<String, BTreeMap<String, Value>>)]
     users: ScopedPolicies,

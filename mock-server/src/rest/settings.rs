@@ -1,6 +1,7 @@
 //! Settings that can be changed while the server runs.
 
 use super::Body;
+use crate::config::MAX_SECONDS;
 use crate::error::ApiError;
 use crate::state::{ServerState, Settings};
 use axum::Json;
@@ -41,6 +42,7 @@ pub(crate) async fn show(State(state): State<Arc<ServerState>>) -> Json<Settings
 #[serde(deny_unknown_fields)]
 pub(crate) struct Change {
     /// Seconds after which an inventory is asked for again.
+    #[schema(maximum = 3_153_600_000_u64)]
     update_interval: Option<u64>,
     self_registration: Option<bool>,
 }
@@ -52,6 +54,13 @@ pub(crate) async fn change(
     State(state): State<Arc<ServerState>>,
     Body(change): Body<Change>,
 ) -> Result<Json<SettingsView>, ApiError> {
+    if change
+        .update_interval
+        .is_some_and(|seconds| seconds > MAX_SECONDS)
+    {
+        let message = format!("update_interval must be at most {MAX_SECONDS}");
+        return Err(ApiError::Invalid(message));
+    }
     let apply = |settings: &mut Settings| {
         settings.update_interval = change
             .update_interval

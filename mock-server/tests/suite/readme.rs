@@ -71,11 +71,12 @@ async fn what_the_readme_does_with_curl_does_what_it_says() {
     }
     let mut steps = steps("Script it: nothing but curl");
     assert!(steps.len() > 15);
+    steps.extend(self::steps("The client API, as on a real server"));
     // The first line is what every reader has to make his own.
     assert!(steps[0].command.starts_with("BASE="));
     let server = TestServer::start().await;
     steps[0].command = format!(
-        "BASE=http://{} KEY={API_KEY} AGENT_KEY={REGISTRATION_KEY}",
+        "BASE=http://{} KEY={API_KEY} AGENT_KEY={REGISTRATION_KEY} PASSWORD=admin",
         server.addr
     );
     let script: String = steps

@@ -171,7 +171,7 @@ async fn bodies_that_are_not_as_described_are_refused() {
     for (operation, example) in last_examples(&document) {
         let Some(body) = example.body else { continue };
         let path = operation.path_with(example.path);
-        for (wrong, statuses) in wrong_bodies(&document, operation, &body) {
+        for wrong in wrong_bodies(&document, operation, &body) {
             assert!(
                 !operation.takes(&wrong),
                 "{} is described as taking {wrong}",
@@ -179,7 +179,7 @@ async fn bodies_that_are_not_as_described_are_refused() {
             );
             let (status, answer) = operation.send(&server, &path, Some(&wrong)).await;
             assert!(
-                statuses.contains(&status),
+                [400, 422].contains(&status),
                 "{}: {wrong}: {status} {answer}",
                 operation.id()
             );

@@ -3,38 +3,22 @@
 use super::document::{Document, Operation};
 use serde_json::{Value, json};
 
-/// Bodies that the description does not allow, each with the statuses that it may be refused with.
-pub(crate) fn wrong_bodies(
-    document: &Document,
-    operation: Operation<'_>,
-    body: &Value,
-) -> Vec<(Value, &'static [u16])> {
-    // A value where JSON could not have one of its type is called a syntax error.
-    const TYPE: &[u16] = &[400, 422];
-    // Names in the path are looked up before bounds are checked.
-    const BOUNDS: &[u16] = &[400, 404, 422];
+/// Bodies that the description does not allow.
+pub(crate) fn wrong_bodies(document: &Document, operation: Operation<'_>, body: &Value) -> Vec<Value> {
     let with = |name: &str, value: Value| with_entry(body, name, value);
-    let mut wrong = vec![
-        (json!("text"), TYPE),
-        (json!([]), TYPE),
-        (with("nonsense", json!(1)), TYPE),
-    ];
+    let mut wrong = vec![json!("text"), json!([]), with("nonsense", json!(1))];
     for (name, schema) in operation.properties().unwrap() {
         let schema = document.resolve(schema);
         let is_flag = schema["type"] == "boolean" || schema["type"] == json!(["boolean", "null"]);
         let other = if is_flag { json!("text") } else { json!(true) };
-        wrong.push((with(name, other), TYPE));
-        wrong.extend(
-            beyond(schema)
-                .into_iter()
-                .map(|value| (with(name, value), BOUNDS)),
-        );
+        wrong.push(with(name, other));
+        wrong.extend(beyond(schema).into_iter().map(|value| with(name, value)));
     }
     let required = document.resolve(operation.body().unwrap())["required"].as_array();
     for name in required.into_iter().flatten() {
         let mut without = body.clone();
         without.as_object_mut().unwrap().remove(name.as_str().unwrap());
-        wrong.push((without, TYPE));
+        wrong.push(without);
     }
     wrong
 }

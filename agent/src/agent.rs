@@ -377,7 +377,11 @@ impl Agent {
         loop {
             match self.client.update(&inventory).await {
                 Ok(answer) => {
-                    self.follow(answer.policies).await;
+                    match answer.policies {
+                        Some(policies) => self.follow(policies).await,
+                        // That is not the same as "none": those in force stay.
+                        None => tracing::debug!("the server's answer says nothing of policies"),
+                    }
                     return Ok(());
                 }
                 Err(error @ ExchangeError::Refused { status: 500.., .. }) if attempt < UPDATE_RETRIES => {

@@ -67,7 +67,12 @@ fn print_inventory(host: &Arc<dyn Host>, paths: &Paths, config_named: bool, pret
         Err(_) => Config::from_document(&Document::default(), host.os(), &paths.config)?,
     };
     let options = oco_agent::agent::collection(&config, None);
-    let inventory = inventory::collect_within(inventory::PART_TIME_LIMIT, host, &options);
+    let inventory = inventory::collect_within(
+        inventory::PART_TIME_LIMIT,
+        host,
+        &options,
+        &inventory::UnderWay::default(),
+    );
     let json = if pretty {
         serde_json::to_string_pretty(&inventory)
     } else {

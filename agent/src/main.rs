@@ -221,10 +221,14 @@ fn http_client(config: &Config) -> Result<HttpClient, HttpError> {
 /// What this agent logs of requests and responses has no secrets in it. Libraries know nothing of those: whatever the
 /// filter says, their traces, which could show what goes over a connection, stay out.
 fn start_log(level: LevelFilter) {
-    let wanted = std::env::var("OCO_AGENT_LOG")
-        .ok()
-        .and_then(|wanted| wanted.parse().ok());
-    let filter = wanted.unwrap_or_else(|| Targets::new().with_default(level));
+    let wanted = std::env::var_os(LOG_VARIABLE).map(|wanted| wanted.to_string_lossy().into_owned());
+    let parsed = wanted.as_deref().map(str::parse::<Targets>);
+    let wrong = matches!(parsed, Some(Err(_)));
+    let default = || Targets::new().with_default(level);
+    let filter = parsed.and_then(Result::ok).unwrap_or_else(default);
+/// Asks for another level of the log.
+const LOG_VARIABLE: &str = "OCO_AGENT_LOG";
+
     let no_traces_of_others =
         filter_fn(|metadata| metadata.target().starts_with("oco_") || *metadata.level() <= Level::DEBUG);
     let lines = tracing_subscriber::fmt::layer()
@@ -234,3 +238,10 @@ fn start_log(level: LevelFilter) {
         .with_filter(filter.and(no_traces_of_others));
     tracing_subscriber::registry().with(lines).init();
 }
+    if wrong {
+        tracing::warn!(
+            value = wanted.unwrap_or_default(),
+            "{LOG_VARIABLE} is ignored: expected a level (off, error, warn, info, debug, trace), or MODULE=LEVEL, with commas \
+             between them"
+        );
+    }

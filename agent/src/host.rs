@@ -456,6 +456,31 @@ pub trait Host: Send + Sync {
 
     /// Sets a local account's password. It is never part of a command line or of the error.
     fn set_password(&self, username: &str, password: &str) -> Result<()>;
+    /// The content of a file that somebody else has named; none if there is no such file. This one and its kin refuse a
+    /// file that other users of the machine could exchange for another one, by a link for example.
+    fn read_guarded(&self, path: &Path) -> Result<Option<Vec<u8>>> {
+        if self.read_link(path).is_ok() {
+            let reason = "it is a symbolic link: name the file that it points to";
+            let reason = io::Error::new(io::ErrorKind::PermissionDenied, reason);
+            return Err(HostError::new("read", path.display(), reason));
+        }
+        match self.read_file(path) {
+            Ok(content) => Ok(Some(content)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces such a file as [`Host::write_file`] does; it keeps its owner and who may do what with it.
+    fn replace_guarded(&self, path: &Path, content: &[u8]) -> Result<()> {
+        self.write_file(path, content, Visibility::AsBefore)
+    }
+
+    /// Removes such a file; one that is not there is no error.
+    fn remove_guarded(&self, path: &Path) -> Result<()> {
+        self.remove_file(path)
+    }
+
 
     /// A new private staging folder of unpredictable name.
     fn create_staging(&self) -> Result<Box<dyn Staging>>;

@@ -3,7 +3,8 @@
 mod memory;
 
 use super::resolver::Resolver;
-use super::unix::{command, files, interfaces, password, power, procedure, staging};
+use super::unix::leftovers::{self, Leftovers};
+use super::unix::{command, files, guarded, interfaces, password, power, procedure, staging};
 use crate::host::{
     Access, Command, CommandOutput, Host, HostError, Interface, Kernel, Os, PowerAction, Procedure,
     RegistryKey, RegistryValue, Result, RunningProcedure, ServiceRecord, Space, Staging, Visibility, WmiRow,
@@ -165,6 +166,18 @@ impl Host for SystemHost {
 
     fn create_staging(&self) -> Result<Box<dyn Staging>> {
         Ok(Box::new(staging::SystemStaging::create(&self.staging_root)?))
+    }
+
+    fn read_guarded(&self, path: &Path) -> Result<Option<Vec<u8>>> {
+        guarded::read(path)
+    }
+
+    fn replace_guarded(&self, path: &Path, content: &[u8]) -> Result<()> {
+        guarded::replace(path, content)
+    }
+
+    fn remove_guarded(&self, path: &Path) -> Result<()> {
+        guarded::remove(path)
     }
 
     fn start_procedure(&self, procedure: &Procedure) -> Result<Box<dyn RunningProcedure>> {

@@ -2,6 +2,7 @@
 
 pub(super) mod command;
 pub(super) mod files;
+pub(super) mod guarded;
 pub(super) mod interfaces;
 pub(super) mod lock_file;
 pub(super) mod other_agent;

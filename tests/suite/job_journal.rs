@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// A server with one registered agent behind a proxy.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 struct Setup {
     server: MockServer,
     proxy: Proxy,
@@ -328,6 +330,44 @@ fn a_signed_server_that_never_accepts_the_outcome_never_sees_the_job_run_again()
 
 #[test]
 fn a_job_whose_journal_entry_is_damaged_is_not_run() {
+#[test]
+fn once_a_report_is_lost_the_others_wait_for_the_next_check_in() {
+    let (ordering, phase) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(true)));
+    let refusing = phase.clone();
+    let server = ScriptedServer::serving(move |request, stream| {
+        let answer = match request.method().as_str() {
+            "oco.agent.hello" => {
+                let jobs = [1, 2, 3].map(|id| json!({"id": id, "procedure": ""}));
+                let jobs = if ordering.swap(false, Ordering::SeqCst) {
+                    json!(jobs)
+                } else {
+                    json!([])
+                };
+                (SIGNED.order)(&jobs)
+            }
+            _ if refusing.load(Ordering::SeqCst) => (SIGNED.refusal)(),
+            // Nothing: the connection ends.
+            _ => return,
+        };
+        stream.write_all(&answer).unwrap();
+    });
+    let agent = Agent::registered(&server.url, "");
+    let reports = || {
+        server
+            .requests()
+            .iter()
+            .filter(|request| reports_finished(request))
+            .count()
+    };
+    assert!(agent.check_in().status.success());
+    assert_eq!(reports(), 3, "each of them is refused");
+    assert!(agent.check_in().status.success());
+    assert_eq!(reports(), 6, "a refusal of one says nothing of the others");
+    phase.store(false, Ordering::SeqCst);
+    let output = agent.check_in();
+    assert_eq!(reports(), 7, "{}", stderr(&output));
+}
+
     let setup = Setup::new();
     let deployment = setup.deploy("", &[]);
     let job = &setup.server.jobs(deployment)[0]["id"];

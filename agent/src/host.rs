@@ -322,6 +322,8 @@ pub struct Procedure {
     pub command: String,
     /// Working directory; none: the system's folder for temporary files.
     pub folder: Option<PathBuf>,
+    /// How long it may run on where the agent is killed meanwhile and so cannot see to it; none: as long as it takes.
+    pub time_limit: Option<Duration>,
 }
 
 /// A procedure that runs. Dropping it kills the whole tree of processes.
@@ -454,8 +456,6 @@ pub trait Host: Send + Sync {
     /// Removes a file; one that is not there is no error.
     fn remove_file(&self, path: &Path) -> Result<()>;
 
-    /// Sets a local account's password. It is never part of a command line or of the error.
-    fn set_password(&self, username: &str, password: &str) -> Result<()>;
     /// The content of a file that somebody else has named; none if there is no such file. This one and its kin refuse a
     /// file that other users of the machine could exchange for another one, by a link for example.
     fn read_guarded(&self, path: &Path) -> Result<Option<Vec<u8>>> {
@@ -481,12 +481,19 @@ pub trait Host: Send + Sync {
         self.remove_file(path)
     }
 
+    /// Sets a local account's password. It is never part of a command line or of the error.
+    fn set_password(&self, username: &str, password: &str) -> Result<()>;
 
     /// A new private staging folder of unpredictable name.
     fn create_staging(&self) -> Result<Box<dyn Staging>>;
 
     /// Starts a job's procedure in the system's shell with standard input closed. Must be called on an async runtime.
     fn start_procedure(&self, procedure: &Procedure) -> Result<Box<dyn RunningProcedure>>;
+
+    /// How many procedures still run that agents before this one started.
+    fn earlier_procedures(&self) -> usize {
+        0
+    }
 
     /// Orders a restart or a shutdown in so many minutes; 0: at once.
     fn schedule_power(&self, action: PowerAction, minutes: u32) -> Result<()>;

@@ -170,13 +170,18 @@ impl JobEngine {
     }
 
     /// Runs jobs in their order, as they were ordered at `ticket`. A job that fails in a container with sequence mode 1
-    /// takes the rest of it along. `stop` is asked before each job: once true, no further one is started.
+    /// takes the rest of it along. `stop` is asked once before each job: once true, no further one is started. Nor is one
+    /// beside a job of an agent that was killed.
     pub async fn run(&self, jobs: Vec<Job>, ticket: Ticket, stop: impl Fn() -> bool) -> JobsSummary {
         let mut summary = JobsSummary::default();
         let mut aborted: HashSet<Id> = HashSet::new();
         for job in jobs {
             if stop() || self.is_leaving() {
-                tracing::info!(job.id = %job.id, "stopping: this job and those after it are left for the next start");
+                tracing::debug!(job.id = %job.id, "this job and those after it are not started now");
+                break;
+            }
+            if self.earlier_job_runs().await {
+                tracing::warn!(job.id = %job.id, "this job and those after it wait until a job has ended that an earlier agent started");
                 break;
             }
             if let Some(action) = self.power.pending(self.host.as_ref()) {
@@ -203,8 +208,16 @@ impl JobEngine {
         summary
     }
 
-    /// Reports the outcomes that the server has not accepted, once each, and gives up those that are old. `orders` are the
-    /// jobs that it orders now.
+    /// Whether a job still runs that an agent started which was killed.
+    async fn earlier_job_runs(&self) -> bool {
+        let host = self.host.clone();
+        let running = blocking("looking for earlier jobs", move || host.earlier_procedures()).await;
+        // Not knowing is no reason never to run a job again.
+        running.is_ok_and(|running| running > 0)
+    }
+
+    /// Reports the outcomes that the server has not accepted, once each until one is lost, and gives up those that are
+    /// old. `orders` are the jobs that it orders now.
     pub async fn report_unaccepted(&self, orders: &[Job]) {
         for id in self.journal.unaccepted(orders) {
             // Whoever has the claim reports it.

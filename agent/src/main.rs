@@ -113,7 +113,7 @@ fn check_in(cli: &Cli, paths: &Paths, host: Arc<SystemHost>) -> Result<()> {
         refuse_beside_other_agent()?;
     }
     let _lock = Lock::acquire(&paths.lock)?;
-    if let Err(error) = host.remove_old_stagings() {
+    if let Err(error) = host.note_leftovers() {
         tracing::warn!(error = %error, reason = %error.source, "packages of an earlier start are left behind");
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -157,6 +157,15 @@ async fn work(
     ending: &Ending,
 ) -> Result<()> {
     let (asking, config) = (host.clone() as Arc<dyn Host>, paths.config.clone());
+    let (leftovers, daemon) = (host.clone(), cli.daemon);
+    // Beside the first hello: packages may be large, and jobs that still run may take hours.
+    let clearing = tokio::task::spawn_blocking(move || {
+        if daemon {
+            leftovers.remove_all_leftovers();
+        } else {
+            leftovers.remove_ended_leftovers();
+        }
+    });
     if cli.daemon {
         if !daemon::find_server(&asking, &config, interval, ending).await {
             return Ok(());
@@ -173,7 +182,7 @@ async fn work(
     if summary.failed > 0 {
         tracing::warn!(failed = summary.failed, "not every job succeeded");
     }
-    Ok(())
+    clearing.await.context("removing earlier packages ended early")
 }
 
 /// The first signal lets a running job finish, the second one does not wait for it.
@@ -216,6 +225,9 @@ fn http_client(config: &Config) -> Result<HttpClient, HttpError> {
     })
 }
 
+/// Asks for another level of the log.
+const LOG_VARIABLE: &str = "OCO_AGENT_LOG";
+
 /// Starts the log at `level`, unless the environment asks for another one, or for one a module (`oco_agent=trace,warn`).
 ///
 /// What this agent logs of requests and responses has no secrets in it. Libraries know nothing of those: whatever the
@@ -226,9 +238,6 @@ fn start_log(level: LevelFilter) {
     let wrong = matches!(parsed, Some(Err(_)));
     let default = || Targets::new().with_default(level);
     let filter = parsed.and_then(Result::ok).unwrap_or_else(default);
-/// Asks for another level of the log.
-const LOG_VARIABLE: &str = "OCO_AGENT_LOG";
-
     let no_traces_of_others =
         filter_fn(|metadata| metadata.target().starts_with("oco_") || *metadata.level() <= Level::DEBUG);
     let lines = tracing_subscriber::fmt::layer()
@@ -237,7 +246,6 @@ const LOG_VARIABLE: &str = "OCO_AGENT_LOG";
         .with_target(false)
         .with_filter(filter.and(no_traces_of_others));
     tracing_subscriber::registry().with(lines).init();
-}
     if wrong {
         tracing::warn!(
             value = wanted.unwrap_or_default(),
@@ -245,3 +253,4 @@ const LOG_VARIABLE: &str = "OCO_AGENT_LOG";
              between them"
         );
     }
+}

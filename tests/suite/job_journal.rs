@@ -5,6 +5,7 @@
 
 #[cfg(target_os = "linux")]
 mod crash_points;
+mod orphans;
 
 use crate::support::mock::MockServer;
 use crate::support::proxy::{Action, Proxy};
@@ -13,11 +14,12 @@ use crate::support::scripted::{
 };
 use crate::support::{Agent, stderr, wait_for};
 use serde_json::{Value, json};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-
-/// A server with one registered agent behind a proxy.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A server with one registered agent behind a proxy.
 struct Setup {
     server: MockServer,
     proxy: Proxy,
@@ -329,8 +331,6 @@ fn a_signed_server_that_never_accepts_the_outcome_never_sees_the_job_run_again()
 }
 
 #[test]
-fn a_job_whose_journal_entry_is_damaged_is_not_run() {
-#[test]
 fn once_a_report_is_lost_the_others_wait_for_the_next_check_in() {
     let (ordering, phase) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(true)));
     let refusing = phase.clone();
@@ -368,6 +368,8 @@ fn once_a_report_is_lost_the_others_wait_for_the_next_check_in() {
     assert_eq!(reports(), 7, "{}", stderr(&output));
 }
 
+#[test]
+fn a_job_whose_journal_entry_is_damaged_is_not_run() {
     let setup = Setup::new();
     let deployment = setup.deploy("", &[]);
     let job = &setup.server.jobs(deployment)[0]["id"];

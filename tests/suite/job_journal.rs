@@ -48,8 +48,13 @@ impl Setup {
 
     /// Deploys a package whose procedure leaves its trace and then does `more`.
     fn deploy(&self, more: &str, files: &[(&str, &[u8])]) -> i64 {
+        self.deploy_as("witnessed", more, files)
+    }
+
+    /// The same as a package of another name.
+    fn deploy_as(&self, name: &str, more: &str, files: &[(&str, &[u8])]) -> i64 {
         let procedure = format!("echo ran >> {}; echo done; {more}", self.witness().display());
-        let package = self.server.package("witnessed", &procedure, "0", files);
+        let package = self.server.package(name, &procedure, "0", files);
         self.server.deploy(&[package], 0)
     }
 

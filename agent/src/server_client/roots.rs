@@ -43,7 +43,7 @@ mod tests {
     fn the_first_bundle_counts_and_one_without_certificates_does_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        std::fs::write(path("two"), ROOT.repeat(2)).unwrap();
+        std::fs::write(path("two"), ROOT.to_owned() + &ROOT.replace("MAMB", "MAMC")).unwrap();
         std::fs::write(path("one"), ROOT).unwrap();
         std::fs::write(path("empty"), "# none\n").unwrap();
         let count = |names: [&str; 2]| {

@@ -49,7 +49,7 @@ fn no_job_starts_beside_one_of_a_killed_agent_and_hellos_go_on() {
     wait_for("the procedure", || (setup.runs() == 1).then_some(()));
     daemon.kill();
 
-    let second = setup.deploy("", &[]);
+    let second = setup.deploy_as("second", "", &[]);
     let daemon = setup.agent.daemon();
     let job = setup.server.wait_for_job(first, |job| job["state"] == "failed");
     assert_interrupted(&job);

@@ -46,6 +46,7 @@ pub struct Agent {
     jobs: JobEngine,
     /// Held while the battery is asked.
     battery: Arc<tokio::sync::Mutex<()>>,
+    inventory_under_way: inventory::UnderWay,
     /// What has to come to its end once it has begun.
     unstoppable: TaskTracker,
 }
@@ -185,6 +186,7 @@ impl Agent {
             client,
             jobs,
             battery: Arc::default(),
+            inventory_under_way: inventory::UnderWay::default(),
             unstoppable: TaskTracker::new(),
         })
     }
@@ -367,17 +369,21 @@ impl Agent {
     /// Collects the inventory and sends it, again after a while where the server stumbles over it.
     async fn send_inventory(&self, logins_since: Option<String>) -> Result<(), ExchangeError> {
         let host = self.host.clone();
-        let config = self.config.clone();
+        let (config, under_way) = (self.config.clone(), self.inventory_under_way.clone());
         let collect = move || {
             let options = collection(&config, logins_since);
-            inventory::collect_within(inventory::PART_TIME_LIMIT, &host, &options)
+            inventory::collect_within(inventory::PART_TIME_LIMIT, &host, &options, &under_way)
         };
         let inventory = blocking(collect).await.ok_or_else(no_inventory)?;
         let mut attempt = 0;
         loop {
             match self.client.update(&inventory).await {
                 Ok(answer) => {
-                    self.follow(answer.policies).await;
+                    match answer.policies {
+                        Some(policies) => self.follow(policies).await,
+                        // That is not the same as "none": those in force stay.
+                        None => tracing::debug!("the server's answer says nothing of policies"),
+                    }
                     return Ok(());
                 }
                 Err(error @ ExchangeError::Refused { status: 500.., .. }) if attempt < UPDATE_RETRIES => {

@@ -10,12 +10,12 @@ use crate::jobs::{JobsSummary, Ticket};
 use crate::pacing;
 use oco_protocol::job::Job;
 use oco_protocol::lenient::Id;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// How often a computer whose check-ins fail looks whether its network has returned.
@@ -42,15 +42,14 @@ impl Ending {
 
 /// Checks in until `ending` or a job wants the agent to end, then waits for the running job. No failure ends it.
 pub async fn run(agent: Arc<Agent>, host: Arc<dyn Host>, force_first: bool, ending: Ending) {
-    let queue = JobQueue::default();
-    let (orders, received) = mpsc::unbounded_channel();
+    let orders = Arc::new(Orders::default());
     // The caller's signal is left alone: whoever waits for it must not take a job's wish for one.
     let ending = Ending {
         stop: ending.stop.child_token(),
         ..ending
     };
     let stop = ending.stop.clone();
-    let worker = tokio::spawn(work(agent.clone(), queue.clone(), received, ending));
+    let worker = tokio::spawn(work(agent.clone(), orders.clone(), ending));
     let (mut failures, mut force) = (0, force_first);
     while !stop.is_cancelled() {
         // A registration that is under way is waited for: the server gives its keys out once.
@@ -59,14 +58,13 @@ pub async fn run(agent: Arc<Agent>, host: Arc<dyn Host>, force_first: bool, endi
             result = contained("a check-in", agent.check_in(force)) => result,
             () = stop.cancelled(), if registered => break,
         };
-        let CheckIn { jobs, ordered, .. } = log(result, &mut failures);
+        let answer = log(result, &mut failures);
         force &= failures > 0;
         if agent.is_leaving() {
             break;
         }
-        let new = queue.add(jobs);
-        if !new.is_empty() && orders.send((new, ordered)).is_err() {
-            tracing::error!("jobs can no longer be run: their worker has ended");
+        if let Some(CheckIn { jobs, ordered, .. }) = answer {
+            orders.replace(jobs, ordered);
         }
         host.release_memory();
         let pause = pacing::next_check_in(
@@ -81,7 +79,6 @@ pub async fn run(agent: Arc<Agent>, host: Arc<dyn Host>, force_first: bool, endi
         }
     }
     stop.cancel();
-    drop(orders);
     tracing::info!("stopping; a running job is let finish");
     if let Err(error) = worker.await {
         tracing::error!(%error, "the job worker ended early");
@@ -179,44 +176,78 @@ pub async fn run_once(
     failure.map_or(Ok(summary), Err)
 }
 
-/// The jobs that wait or run. The server sends a job again until it has ended, so its id decides.
-#[derive(Debug, Clone, Default)]
-struct JobQueue(Arc<Mutex<HashSet<Id>>>);
+/// What the server orders, by its latest answer: each one takes the place of the one before. A job that it no longer lists
+/// was withdrawn, and is not started.
+#[derive(Debug, Default)]
+struct Orders {
+    lists: Mutex<Lists>,
+    changed: Notify,
+}
 
-impl JobQueue {
-    /// Takes note of jobs and gives back those that are new, in their order.
-    fn add(&self, jobs: Vec<Job>) -> Vec<Job> {
-        let mut known = self.ids();
-        jobs.into_iter()
-            .filter(|job| known.insert(job.id.clone()))
-            .collect()
+#[derive(Debug, Default)]
+struct Lists {
+    /// Not taken up yet.
+    latest: Option<(Vec<Job>, Ticket)>,
+    /// Of the list at work, those that were not started yet.
+    left: VecDeque<Id>,
+}
+
+impl Orders {
+    fn replace(&self, jobs: Vec<Job>, ordered: Ticket) {
+        let mut lists = self.lists();
+        let before = lists.latest.take().map(|(jobs, _)| jobs).unwrap_or_default();
+        let waiting = before.iter().map(|job| &job.id).chain(&lists.left);
+        let withdrawn: BTreeSet<String> = waiting
+            .filter(|id| !jobs.iter().any(|job| job.id == **id))
+            .map(Id::to_string)
+            .collect();
+        for id in withdrawn {
+            tracing::info!(job.id = %id, "the job is not started: the server no longer orders it");
+        }
+        lists.latest = Some((jobs, ordered));
+        self.changed.notify_one();
     }
 
-    /// Forgets jobs that have ended: what becomes of them when they are sent again, the journal decides.
-    fn remove(&self, ids: &[Id]) {
-        let mut known = self.ids();
-        for id in ids {
-            known.remove(id);
+    /// The latest list, as soon as there is one that was not taken up yet.
+    async fn take(&self) -> (Vec<Job>, Ticket) {
+        loop {
+            {
+                let mut lists = self.lists();
+                if let Some((jobs, ordered)) = lists.latest.take() {
+                    lists.left = jobs.iter().map(|job| job.id.clone()).collect();
+                    return (jobs, ordered);
+                }
+            }
+            self.changed.notified().await;
         }
     }
 
-    fn ids(&self) -> MutexGuard<'_, HashSet<Id>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether the next job of the list at work is still to be started: it is not if there is a newer list.
+    fn start_next(&self) -> bool {
+        let mut lists = self.lists();
+        if lists.latest.is_some() {
+            return false;
+        }
+        lists.left.pop_front();
+        true
+    }
+
+    /// Nothing is left of the list at work.
+    fn finish(&self) {
+        self.lists().left.clear();
+    }
+
+    fn lists(&self) -> MutexGuard<'_, Lists> {
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn work(
-    agent: Arc<Agent>,
-    queue: JobQueue,
-    mut orders: mpsc::UnboundedReceiver<(Vec<Job>, Ticket)>,
-    ending: Ending,
-) {
+async fn work(agent: Arc<Agent>, orders: Arc<Orders>, ending: Ending) {
     let Ending { stop, leave } = ending;
-    while let Some((jobs, ordered)) = next_order(&mut orders, &leave).await {
-        let ids: Vec<Id> = jobs.iter().map(|job| job.id.clone()).collect();
-        let stopping = || stop.is_cancelled() || leave.is_cancelled();
+    while let Some((jobs, ordered)) = next_order(&orders, &stop, &leave).await {
+        let stopping = || stop.is_cancelled() || leave.is_cancelled() || !orders.start_next();
         contained("jobs", agent.run_jobs(jobs, ordered, stopping)).await;
-        queue.remove(&ids);
+        orders.finish();
         if agent.is_leaving() {
             break;
         }
@@ -225,36 +256,42 @@ async fn work(
     stop.cancel();
 }
 
-/// Orders that come while the agent leaves are not for it: the server sends them again.
-async fn next_order<T>(orders: &mut mpsc::UnboundedReceiver<T>, leave: &CancellationToken) -> Option<T> {
+/// Orders that come while the agent ends are not for it: the server sends them again.
+async fn next_order(
+    orders: &Orders,
+    stop: &CancellationToken,
+    leave: &CancellationToken,
+) -> Option<(Vec<Job>, Ticket)> {
     tokio::select! {
         biased;
+        () = stop.cancelled() => None,
         () = leave.cancelled() => None,
-        order = orders.recv() => order,
+        order = orders.take() => Some(order),
     }
 }
 
-fn log(result: Option<Result<CheckIn, CheckInError>>, failures: &mut u32) -> CheckIn {
+/// What a check-in brought, if it got through.
+fn log(result: Option<Result<CheckIn, CheckInError>>, failures: &mut u32) -> Option<CheckIn> {
     match result {
         None => {
             *failures = failures.saturating_add(1);
-            CheckIn::default()
+            None
         }
         Some(Ok(check_in)) => {
             *failures = 0;
             log_success(&check_in);
-            check_in
+            Some(check_in)
         }
         Some(Err(CheckInError::Update { source, check_in })) => {
             // The hello got through: the computer is online, and stays so at its usual pace.
             *failures = 0;
             tracing::error!(error = %with_causes(&source), "checked in, but the inventory was not accepted");
-            check_in
+            Some(check_in)
         }
         Some(Err(CheckInError::Hello(error))) => {
             *failures = failures.saturating_add(1);
             tracing::error!(error = %with_causes(&error), failures = *failures, "check-in failed");
-            CheckIn::default()
+            None
         }
     }
 }
@@ -392,23 +429,47 @@ mod tests {
         watch.await.unwrap();
     }
 
-    #[tokio::test]
-    async fn an_agent_that_leaves_takes_no_order_that_already_waits() {
-        let (sender, mut orders) = mpsc::unbounded_channel();
-        sender.send(1).unwrap();
-        sender.send(2).unwrap();
-        let leave = CancellationToken::new();
-        assert_eq!(next_order(&mut orders, &leave).await, Some(1));
-        leave.cancel();
-        assert_eq!(next_order(&mut orders, &leave).await, None);
+    /// The ids of a list.
+    fn ids((jobs, _): (Vec<Job>, Ticket)) -> Vec<String> {
+        jobs.iter().map(|job| job.id.to_string()).collect()
     }
 
-    #[test]
-    fn a_job_that_is_sent_again_while_it_runs_is_not_queued_twice() {
-        let queue = JobQueue::default();
-        assert_eq!(queue.add(vec![job(1), job(2)]).len(), 2);
-        assert_eq!(queue.add(vec![job(2), job(3)]), [job(3)]);
-        queue.remove(&[Id::Text("2".into())]);
-        assert_eq!(queue.add(vec![job(1), job(2), job(3)]), [job(2)]);
+    #[tokio::test]
+    async fn an_agent_that_ends_takes_no_order_that_already_waits() {
+        let (orders, go_on) = (Orders::default(), CancellationToken::new());
+        orders.replace(vec![job(1)], Ticket::default());
+        assert!(next_order(&orders, &go_on, &go_on).await.is_some());
+        let end = CancellationToken::new();
+        end.cancel();
+        orders.replace(vec![job(1)], Ticket::default());
+        assert!(next_order(&orders, &go_on, &end).await.is_none());
+        assert!(next_order(&orders, &end, &go_on).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn only_the_latest_list_is_taken_up_and_the_one_at_work_ends_before_its_next_job() {
+        let orders = Orders::default();
+        orders.replace(vec![job(1), job(2)], Ticket::default());
+        orders.replace(vec![job(1), job(3), job(4)], Ticket::default());
+        assert_eq!(ids(orders.take().await), ["1", "3", "4"]);
+        assert!(orders.start_next());
+        orders.replace(vec![job(4)], Ticket::default());
+        assert!(!orders.start_next(), "there is a newer list");
+        orders.finish();
+        assert_eq!(ids(orders.take().await), ["4"]);
+        assert!(orders.start_next());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_waits_for_a_list_that_it_does_not_have_yet() {
+        let orders = Arc::new(Orders::default());
+        let taking = tokio::spawn({
+            let orders = orders.clone();
+            async move { ids(orders.take().await) }
+        });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(!taking.is_finished());
+        orders.replace(vec![job(7)], Ticket::default());
+        assert_eq!(taking.await.unwrap(), ["7"]);
     }
 }

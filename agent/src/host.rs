@@ -322,6 +322,8 @@ pub struct Procedure {
     pub command: String,
     /// Working directory; none: the system's folder for temporary files.
     pub folder: Option<PathBuf>,
+    /// How long it may run on where the agent is killed meanwhile and so cannot see to it; none: as long as it takes.
+    pub time_limit: Option<Duration>,
 }
 
 /// A procedure that runs. Dropping it kills the whole tree of processes.
@@ -454,6 +456,31 @@ pub trait Host: Send + Sync {
     /// Removes a file; one that is not there is no error.
     fn remove_file(&self, path: &Path) -> Result<()>;
 
+    /// The content of a file that somebody else has named; none if there is no such file. This one and its kin refuse a
+    /// file that other users of the machine could exchange for another one, by a link for example.
+    fn read_guarded(&self, path: &Path) -> Result<Option<Vec<u8>>> {
+        if self.read_link(path).is_ok() {
+            let reason = "it is a symbolic link: name the file that it points to";
+            let reason = io::Error::new(io::ErrorKind::PermissionDenied, reason);
+            return Err(HostError::new("read", path.display(), reason));
+        }
+        match self.read_file(path) {
+            Ok(content) => Ok(Some(content)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces such a file as [`Host::write_file`] does; it keeps its owner and who may do what with it.
+    fn replace_guarded(&self, path: &Path, content: &[u8]) -> Result<()> {
+        self.write_file(path, content, Visibility::AsBefore)
+    }
+
+    /// Removes such a file; one that is not there is no error.
+    fn remove_guarded(&self, path: &Path) -> Result<()> {
+        self.remove_file(path)
+    }
+
     /// Sets a local account's password. It is never part of a command line or of the error.
     fn set_password(&self, username: &str, password: &str) -> Result<()>;
 
@@ -462,6 +489,11 @@ pub trait Host: Send + Sync {
 
     /// Starts a job's procedure in the system's shell with standard input closed. Must be called on an async runtime.
     fn start_procedure(&self, procedure: &Procedure) -> Result<Box<dyn RunningProcedure>>;
+
+    /// How many procedures still run that agents before this one started.
+    fn earlier_procedures(&self) -> usize {
+        0
+    }
 
     /// Orders a restart or a shutdown in so many minutes; 0: at once.
     fn schedule_power(&self, action: PowerAction, minutes: u32) -> Result<()>;

@@ -9,6 +9,7 @@
 use crate::host::{Host, HostError, Os};
 use field::{CollectError, field};
 use oco_protocol::inventory::{Inventory, Network, OrFalse};
+pub use parts::UnderWay;
 use parts::{Part, part, put};
 use std::io;
 use std::ops::RangeInclusive;
@@ -86,10 +87,23 @@ pub fn collect(host: &dyn Host, options: &Options) -> Inventory {
     inventory
 }
 
-/// Collects everything; what takes longer than `limit` is left out, too.
-pub fn collect_within(limit: Duration, host: &Arc<dyn Host>, options: &Options) -> Inventory {
+/// Collects everything; what takes longer than `limit` is left out, too, and so is what an earlier inventory with the same
+/// `under_way` still waits for.
+pub fn collect_within(
+    limit: Duration,
+    host: &Arc<dyn Host>,
+    options: &Options,
+    under_way: &UnderWay,
+) -> Inventory {
     let mut inventory = prepared(options);
-    parts::collect_within(limit, &all_parts(host.os()), host, options, &mut inventory);
+    parts::collect_within(
+        limit,
+        &all_parts(host.os()),
+        host,
+        options,
+        under_way,
+        &mut inventory,
+    );
     texts::tidy(&mut inventory);
     inventory
 }

@@ -125,6 +125,20 @@ enum Verdict {
     Left,
 }
 
+/// What became of an outcome's report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Delivery {
+    /// The server has accepted it.
+    Accepted {
+        /// Whether it counts the job as succeeded.
+        succeeded: bool,
+    },
+    /// The server did not accept it, whatever it answered.
+    Refused,
+    /// It did not get through.
+    Lost,
+}
+
 impl JobEngine {
     /// An engine that reports through `client` and keeps its journal in the folder `journal`.
     pub fn new(
@@ -156,13 +170,18 @@ impl JobEngine {
     }
 
     /// Runs jobs in their order, as they were ordered at `ticket`. A job that fails in a container with sequence mode 1
-    /// takes the rest of it along. `stop` is asked before each job: once true, no further one is started.
+    /// takes the rest of it along. `stop` is asked once before each job: once true, no further one is started. Nor is one
+    /// beside a job of an agent that was killed.
     pub async fn run(&self, jobs: Vec<Job>, ticket: Ticket, stop: impl Fn() -> bool) -> JobsSummary {
         let mut summary = JobsSummary::default();
         let mut aborted: HashSet<Id> = HashSet::new();
         for job in jobs {
             if stop() || self.is_leaving() {
-                tracing::info!(job.id = %job.id, "stopping: this job and those after it are left for the next start");
+                tracing::debug!(job.id = %job.id, "this job and those after it are not started now");
+                break;
+            }
+            if self.earlier_job_runs().await {
+                tracing::warn!(job.id = %job.id, "this job and those after it wait until a job has ended that an earlier agent started");
                 break;
             }
             if let Some(action) = self.power.pending(self.host.as_ref()) {
@@ -189,8 +208,16 @@ impl JobEngine {
         summary
     }
 
-    /// Reports the outcomes that the server has not accepted, once each, and gives up those that are old. `orders` are the
-    /// jobs that it orders now.
+    /// Whether a job still runs that an agent started which was killed.
+    async fn earlier_job_runs(&self) -> bool {
+        let host = self.host.clone();
+        let running = blocking("looking for earlier jobs", move || host.earlier_procedures()).await;
+        // Not knowing is no reason never to run a job again.
+        running.is_ok_and(|running| running > 0)
+    }
+
+    /// Reports the outcomes that the server has not accepted, once each until one is lost, and gives up those that are
+    /// old. `orders` are the jobs that it orders now.
     pub async fn report_unaccepted(&self, orders: &[Job]) {
         for id in self.journal.unaccepted(orders) {
             // Whoever has the claim reports it.
@@ -199,7 +226,12 @@ impl JobEngine {
             };
             if let Some(outcome) = claim.outcome() {
                 tracing::info!(job.id = %id, "an earlier outcome is reported");
-                self.deliver(&claim, &outcome, &[]).await;
+                if self.deliver(&claim, &outcome, &[]).await == Delivery::Lost {
+                    tracing::warn!(
+                        "the server cannot be reached: other earlier outcomes are reported at the next check-in"
+                    );
+                    break;
+                }
             }
         }
         let (journal, outdated) = (self.journal.clone(), self.journal.outdated(orders));
@@ -244,11 +276,11 @@ impl JobEngine {
         };
         // The outcome is on record and comes first; removing a large package may take its time.
         let removed = blocking("removing the package", move || drop(staging));
-        let (succeeded, removed) = tokio::join!(self.deliver(&claim, &outcome, &REPORT_RETRIES), removed);
+        let (delivery, removed) = tokio::join!(self.deliver(&claim, &outcome, &REPORT_RETRIES), removed);
         if let Err(error) = removed {
             tracing::warn!(job.id = %job.id, %error, "a package may be left behind until the agent's next start");
         }
-        Verdict::Ended(succeeded)
+        Verdict::Ended(delivery == Delivery::Accepted { succeeded: true })
     }
 
     /// Runs one job to its end and records its outcome. What was staged for it is to be removed afterwards.
@@ -302,10 +334,15 @@ impl JobEngine {
     }
 
     /// Reports an outcome until the server accepts it, again after each of the `retries`, and then does what follows it.
-    /// Whether the server counts the job as succeeded.
-    async fn deliver(&self, claim: &Arc<Claim>, outcome: &journal::Outcome, retries: &[Duration]) -> bool {
-        let Some(succeeded) = self.report_outcome(&outcome.report, retries).await else {
-            return false;
+    async fn deliver(
+        &self,
+        claim: &Arc<Claim>,
+        outcome: &journal::Outcome,
+        retries: &[Duration],
+    ) -> Delivery {
+        let delivery = self.report_outcome(&outcome.report, retries).await;
+        let Delivery::Accepted { succeeded } = delivery else {
+            return delivery;
         };
         claim.accepted(succeeded);
         self.observe(&outcome.report, Some(succeeded));
@@ -313,7 +350,7 @@ impl JobEngine {
             self.follow_up(outcome).await;
         }
         self.record(claim, Claim::forget).await;
-        succeeded
+        delivery
     }
 
     /// Does what a job wants after its success.
@@ -356,13 +393,16 @@ impl JobEngine {
         }
     }
 
-    /// Reports an outcome, again if it does not get through; whether the server counts the job as succeeded, if it has
-    /// accepted the report at all.
-    async fn report_outcome(&self, report: &JobReport, retries: &[Duration]) -> Option<bool> {
+    /// Reports an outcome, again if it does not get through.
+    async fn report_outcome(&self, report: &JobReport, retries: &[Duration]) -> Delivery {
         let mut retries = retries.iter();
         loop {
             let error = match self.client.report_job(report).await {
-                Ok(answer) => return Some(answer.job_succeeded),
+                Ok(answer) => {
+                    return Delivery::Accepted {
+                        succeeded: answer.job_succeeded,
+                    };
+                }
                 Err(error) => error,
             };
             let lost = matches!(
@@ -371,7 +411,7 @@ impl JobEngine {
             );
             let Some(wait) = retries.next().filter(|_| lost) else {
                 tracing::error!(job.id = %report.job_id, error = %with_causes(&error), "outcome could not be reported: it is at the next check-in");
-                return None;
+                return if lost { Delivery::Lost } else { Delivery::Refused };
             };
             tracing::warn!(job.id = %report.job_id, error = %with_causes(&error), "outcome is reported again soon");
             tokio::time::sleep(*wait).await;

@@ -67,7 +67,12 @@ fn print_inventory(host: &Arc<dyn Host>, paths: &Paths, config_named: bool, pret
         Err(_) => Config::from_document(&Document::default(), host.os(), &paths.config)?,
     };
     let options = oco_agent::agent::collection(&config, None);
-    let inventory = inventory::collect_within(inventory::PART_TIME_LIMIT, host, &options);
+    let inventory = inventory::collect_within(
+        inventory::PART_TIME_LIMIT,
+        host,
+        &options,
+        &inventory::UnderWay::default(),
+    );
     let json = if pretty {
         serde_json::to_string_pretty(&inventory)
     } else {
@@ -108,7 +113,7 @@ fn check_in(cli: &Cli, paths: &Paths, host: Arc<SystemHost>) -> Result<()> {
         refuse_beside_other_agent()?;
     }
     let _lock = Lock::acquire(&paths.lock)?;
-    if let Err(error) = host.remove_old_stagings() {
+    if let Err(error) = host.note_leftovers() {
         tracing::warn!(error = %error, reason = %error.source, "packages of an earlier start are left behind");
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -152,6 +157,15 @@ async fn work(
     ending: &Ending,
 ) -> Result<()> {
     let (asking, config) = (host.clone() as Arc<dyn Host>, paths.config.clone());
+    let (leftovers, daemon) = (host.clone(), cli.daemon);
+    // Beside the first hello: packages may be large, and jobs that still run may take hours.
+    let clearing = tokio::task::spawn_blocking(move || {
+        if daemon {
+            leftovers.remove_all_leftovers();
+        } else {
+            leftovers.remove_ended_leftovers();
+        }
+    });
     if cli.daemon {
         if !daemon::find_server(&asking, &config, interval, ending).await {
             return Ok(());
@@ -168,7 +182,7 @@ async fn work(
     if summary.failed > 0 {
         tracing::warn!(failed = summary.failed, "not every job succeeded");
     }
-    Ok(())
+    clearing.await.context("removing earlier packages ended early")
 }
 
 /// The first signal lets a running job finish, the second one does not wait for it.
@@ -211,15 +225,19 @@ fn http_client(config: &Config) -> Result<HttpClient, HttpError> {
     })
 }
 
+/// Asks for another level of the log.
+const LOG_VARIABLE: &str = "OCO_AGENT_LOG";
+
 /// Starts the log at `level`, unless the environment asks for another one, or for one a module (`oco_agent=trace,warn`).
 ///
 /// What this agent logs of requests and responses has no secrets in it. Libraries know nothing of those: whatever the
 /// filter says, their traces, which could show what goes over a connection, stay out.
 fn start_log(level: LevelFilter) {
-    let wanted = std::env::var("OCO_AGENT_LOG")
-        .ok()
-        .and_then(|wanted| wanted.parse().ok());
-    let filter = wanted.unwrap_or_else(|| Targets::new().with_default(level));
+    let wanted = std::env::var_os(LOG_VARIABLE).map(|wanted| wanted.to_string_lossy().into_owned());
+    let parsed = wanted.as_deref().map(str::parse::<Targets>);
+    let wrong = matches!(parsed, Some(Err(_)));
+    let default = || Targets::new().with_default(level);
+    let filter = parsed.and_then(Result::ok).unwrap_or_else(default);
     let no_traces_of_others =
         filter_fn(|metadata| metadata.target().starts_with("oco_") || *metadata.level() <= Level::DEBUG);
     let lines = tracing_subscriber::fmt::layer()
@@ -228,4 +246,11 @@ fn start_log(level: LevelFilter) {
         .with_target(false)
         .with_filter(filter.and(no_traces_of_others));
     tracing_subscriber::registry().with(lines).init();
+    if wrong {
+        tracing::warn!(
+            value = wanted.unwrap_or_default(),
+            "{LOG_VARIABLE} is ignored: expected a level (off, error, warn, info, debug, trace), or MODULE=LEVEL, with commas \
+             between them"
+        );
+    }
 }

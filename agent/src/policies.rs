@@ -70,8 +70,6 @@ enum PolicyError {
     Edit(#[from] EditError),
     #[error("the file is not UTF-8 text")]
     NotText,
-    #[error("the file is a symbolic link: name the file that it points to")]
-    Link,
     #[error(transparent)]
     Host(#[from] HostError),
 }
@@ -276,25 +274,16 @@ fn edit(
 
 /// A file's content; none if there is no such file.
 fn read(host: &dyn Host, path: &Path) -> Result<Option<String>, PolicyError> {
-    // Whoever may write into the folder could have the agent read or write another file.
-    if host.read_link(path).is_ok() {
-        return Err(PolicyError::Link);
-    }
-    match host.read_file(path) {
-        Ok(content) => String::from_utf8(content)
-            .map(Some)
-            .map_err(|_| PolicyError::NotText),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    let content = host.read_guarded(path)?.map(String::from_utf8);
+    content.transpose().map_err(|_| PolicyError::NotText)
 }
 
 impl Edit {
     fn write(&self, host: &dyn Host) -> Result<(), HostError> {
         let path = Path::new(&self.path);
         match &self.content {
-            Some(content) => host.write_file(path, content.as_bytes(), Visibility::AsBefore),
-            None => host.remove_file(path),
+            Some(content) => host.replace_guarded(path, content.as_bytes()),
+            None => host.remove_guarded(path),
         }
     }
 

@@ -10,6 +10,7 @@ mod hello;
 mod http;
 mod keyed;
 mod redact;
+pub(crate) mod roots;
 mod secret_bytes;
 mod signed;
 mod transport;

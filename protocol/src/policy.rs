@@ -33,9 +33,10 @@ fn scopes<'de, D: serde::Deserializer<'de>>(
 /// `params` of the answer to `oco.agent.update`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct UpdateAnswer {
-    /// Every policy that is to hold. The answer to a computer's very first update has none, whatever there is.
-    #[serde(default)]
-    pub policies: Policies,
+    /// Every policy that is to hold. The answer to a computer's very first update has none, whatever there is. Without this
+    /// key, or with null, an answer says nothing of policies: servers that know them always send their scopes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policies: Option<Policies>,
 }
 
 #[cfg(test)]
@@ -45,9 +46,18 @@ mod tests {
     #[test]
     fn empty_scopes_arrive_as_lists() {
         let answer: UpdateAnswer = serde_json::from_str(r#"{"policies":{"machine":[]}}"#).unwrap();
-        assert_eq!(answer.policies.0.get(MACHINE_SCOPE), Some(&ScopePolicies::new()));
+        let machine = answer.policies.unwrap().0.remove(MACHINE_SCOPE);
+        assert_eq!(machine, Some(ScopePolicies::new()));
         let none: UpdateAnswer = serde_json::from_str(r#"{"policies":[]}"#).unwrap();
-        assert!(none.policies.0.is_empty());
+        assert!(none.policies.unwrap().0.is_empty());
+    }
+
+    #[test]
+    fn an_answer_without_policies_says_nothing_of_them() {
+        for wire in ["{}", r#"{"policies":null}"#] {
+            let answer: UpdateAnswer = serde_json::from_str(wire).unwrap();
+            assert_eq!(answer.policies, None, "{wire}");
+        }
     }
 
     #[test]

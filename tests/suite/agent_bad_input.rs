@@ -254,3 +254,20 @@ impl Drop for ReadOnly {
         let _ = Command::new("umount").arg(&self.0).status();
     }
 }
+
+#[test]
+fn a_level_of_the_log_that_is_none_is_named_and_ignored() {
+    let agent = Agent::new("http://127.0.0.1:1/");
+    let output = agent
+        .command()
+        .env("OCO_AGENT_LOG", "oco_agent=loud")
+        .output()
+        .unwrap();
+    let log = stderr(&output);
+    assert!(
+        log.contains("OCO_AGENT_LOG is ignored")
+            && log.contains("oco_agent=loud")
+            && log.contains("debug, trace"),
+        "{log}"
+    );
+}

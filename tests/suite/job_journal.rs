@@ -5,6 +5,7 @@
 
 #[cfg(target_os = "linux")]
 mod crash_points;
+mod orphans;
 
 use crate::support::mock::MockServer;
 use crate::support::proxy::{Action, Proxy};
@@ -13,7 +14,10 @@ use crate::support::scripted::{
 };
 use crate::support::{Agent, stderr, wait_for};
 use serde_json::{Value, json};
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A server with one registered agent behind a proxy.
 struct Setup {
@@ -44,8 +48,13 @@ impl Setup {
 
     /// Deploys a package whose procedure leaves its trace and then does `more`.
     fn deploy(&self, more: &str, files: &[(&str, &[u8])]) -> i64 {
+        self.deploy_as("witnessed", more, files)
+    }
+
+    /// The same as a package of another name.
+    fn deploy_as(&self, name: &str, more: &str, files: &[(&str, &[u8])]) -> i64 {
         let procedure = format!("echo ran >> {}; echo done; {more}", self.witness().display());
-        let package = self.server.package("witnessed", &procedure, "0", files);
+        let package = self.server.package(name, &procedure, "0", files);
         self.server.deploy(&[package], 0)
     }
 
@@ -324,6 +333,44 @@ fn never_sees_the_job_run_again(generation: &'static Generation) {
 #[test]
 fn a_signed_server_that_never_accepts_the_outcome_never_sees_the_job_run_again() {
     never_sees_the_job_run_again(&SIGNED);
+}
+
+#[test]
+fn once_a_report_is_lost_the_others_wait_for_the_next_check_in() {
+    let (ordering, phase) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(true)));
+    let refusing = phase.clone();
+    let server = ScriptedServer::serving(move |request, stream| {
+        let answer = match request.method().as_str() {
+            "oco.agent.hello" => {
+                let jobs = [1, 2, 3].map(|id| json!({"id": id, "procedure": ""}));
+                let jobs = if ordering.swap(false, Ordering::SeqCst) {
+                    json!(jobs)
+                } else {
+                    json!([])
+                };
+                (SIGNED.order)(&jobs)
+            }
+            _ if refusing.load(Ordering::SeqCst) => (SIGNED.refusal)(),
+            // Nothing: the connection ends.
+            _ => return,
+        };
+        stream.write_all(&answer).unwrap();
+    });
+    let agent = Agent::registered(&server.url, "");
+    let reports = || {
+        server
+            .requests()
+            .iter()
+            .filter(|request| reports_finished(request))
+            .count()
+    };
+    assert!(agent.check_in().status.success());
+    assert_eq!(reports(), 3, "each of them is refused");
+    assert!(agent.check_in().status.success());
+    assert_eq!(reports(), 6, "a refusal of one says nothing of the others");
+    phase.store(false, Ordering::SeqCst);
+    let output = agent.check_in();
+    assert_eq!(reports(), 7, "{}", stderr(&output));
 }
 
 #[test]

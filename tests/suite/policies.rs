@@ -1,9 +1,11 @@
 //! Policies from the server to a file and back, with a real agent and a real mock server.
 
 use crate::support::mock::MockServer;
+use crate::support::scripted::{Captured, SERVER_KEY, ScriptedServer, hello, signed};
 use crate::support::{Agent, stderr};
 use serde_json::{Value, json};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::sync::{Arc, Mutex};
 
 fn check_in(agent: &Agent) {
     let output = agent.command().arg("--force").output().unwrap();
@@ -94,4 +96,59 @@ fn a_new_registration_takes_nothing_away_with_its_first_answer() {
     assert_eq!(std::fs::read(&file).unwrap(), applied);
     check_in(&agent);
     assert!(!file.exists());
+}
+
+#[test]
+fn a_policy_in_a_folder_that_others_can_write_to_is_refused_and_the_folder_is_named() {
+    let server = MockServer::start();
+    let agent = Agent::new(&server.agent_url);
+    let (shared, victim) = (agent.folder().join("shared"), agent.folder().join("victim"));
+    for folder in [&shared, &victim] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    std::fs::write(victim.join("x.json"), "{}").unwrap();
+    // What another user could have put there between a look and a write.
+    symlink(&victim, shared.join("inner")).unwrap();
+    std::fs::set_permissions(&shared, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let key = |path: &str| format!("JSON:{}:a", shared.join(path).display());
+    server.put(
+        "policies",
+        &json!({"machine": {key("x.json"): 1, key("inner/x.json"): 1}}),
+    );
+    check_in(&agent);
+    let output = agent.command().arg("--force").output().unwrap();
+    let log = stderr(&output);
+    assert!(
+        log.contains(&format!("write into the folder {}", shared.display())) && log.contains("chmod go-w"),
+        "{log}"
+    );
+    assert!(!shared.join("x.json").exists());
+    assert_eq!(std::fs::read_to_string(victim.join("x.json")).unwrap(), "{}");
+}
+
+#[test]
+fn an_answer_that_says_nothing_of_policies_takes_none_away() {
+    let answer = Arc::new(Mutex::new(json!({})));
+    let given = answer.clone();
+    let server = ScriptedServer::answering(move |request: &Captured| {
+        if request.method() == "oco.agent.hello" {
+            let mut params = hello(None, None);
+            params["update"] = json!(1);
+            return signed(&params, SERVER_KEY);
+        }
+        signed(&given.lock().unwrap(), SERVER_KEY)
+    });
+    let agent = Agent::registered(&server.url, "");
+    let file = agent.folder().join("managed.json");
+    let check_in_with = |params: Value| {
+        *answer.lock().unwrap() = params;
+        check_in(&agent);
+        file.exists()
+    };
+    let machine = json!({format!("JSON:{}:a", file.display()): 1});
+    assert!(check_in_with(json!({"policies": {"machine": machine}})));
+    for nothing in [json!({}), json!({"policies": null}), json!([])] {
+        assert!(check_in_with(nothing.clone()), "{nothing}");
+    }
+    assert!(!check_in_with(json!({"policies": {"machine": []}})));
 }

@@ -2,6 +2,7 @@
 
 use super::Item;
 use crate::config::Config;
+use crate::server_client::roots;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -39,7 +40,7 @@ impl Trust {
             .into_iter()
             .flatten();
         Self {
-            system: rustls_native_certs::load_native_certs().certs,
+            system: roots::load().certs,
             additional: additional.filter_map(Result::ok).collect(),
             provider: Arc::new(rustls::crypto::ring::default_provider()),
         }

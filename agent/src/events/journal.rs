@@ -1,6 +1,6 @@
 //! Events from the systemd journal, as `journalctl` prints them.
 
-use super::{EventError, MOST_EVENTS, TIME_LIMIT};
+use super::{EventError, Room};
 use crate::host::{Command, Host};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -37,8 +37,8 @@ pub(super) struct Found {
     pub(super) cut: bool,
 }
 
-/// Runs one query, for as many events as fit into `room` bytes.
-pub(super) fn query(host: &dyn Host, query: &EventQuery, room: usize) -> Result<Found, EventError> {
+/// Runs one query, for as many events as there is room for.
+pub(super) fn query(host: &dyn Host, query: &EventQuery, room: Room) -> Result<Found, EventError> {
     let filter = Filter::parse(&query.query)?;
     let since = seconds(&query.since)?;
     match run(host, &filter, &filter.arguments(since, true), room) {
@@ -47,12 +47,12 @@ pub(super) fn query(host: &dyn Host, query: &EventQuery, room: usize) -> Result<
     }
 }
 
-fn run(host: &dyn Host, filter: &Filter, args: &[String], room: usize) -> Result<Found, EventError> {
+fn run(host: &dyn Host, filter: &Filter, args: &[String], room: Room) -> Result<Found, EventError> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let command = Command {
         program: "journalctl",
         args: &args,
-        time_limit: TIME_LIMIT,
+        time_limit: room.time(host),
     };
     let mut found = Found::default();
     let mut lines = Lines::default();
@@ -62,7 +62,7 @@ fn run(host: &dyn Host, filter: &Filter, args: &[String], room: usize) -> Result
                 return ControlFlow::Continue(());
             };
             let bytes = size(&event);
-            if found.events.len() >= MOST_EVENTS || found.bytes + bytes > room {
+            if found.events.len() >= room.events || found.bytes + bytes > room.bytes {
                 found.cut = true;
                 return ControlFlow::Break(());
             }

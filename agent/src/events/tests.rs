@@ -94,3 +94,32 @@ fn other_systems_have_no_journal() {
     let host = host(Os::Windows, &[(COMMAND, Some(0), line(1, "hello"))]);
     assert!(collect(&host, &[query("journalctl", "")]).is_empty());
 }
+
+#[test]
+fn the_queries_of_a_check_in_are_bounded_together_in_events_and_in_number() {
+    let lines: String = (0..MOST_EVENTS - 5).map(|second| line(second, "again")).collect();
+    let many = host(Os::Linux, &[(COMMAND, Some(0), lines)]);
+    let queries = ["journalctl"; 3].map(|log| query(log, ""));
+    assert_eq!(collect(&many, &queries).len(), MOST_EVENTS);
+    let one = host(Os::Linux, &[(COMMAND, Some(0), line(1, "once"))]);
+    let queries: Vec<_> = (0..MOST_QUERIES + 50).map(|_| query("journalctl", "")).collect();
+    assert_eq!(collect(&one, &queries).len(), MOST_QUERIES);
+}
+
+#[test]
+fn queries_together_take_no_longer_than_their_time_limit() {
+    let host = host(Os::Linux, &[]);
+    let room = |deadline| Room {
+        events: 1,
+        bytes: 1,
+        deadline,
+    };
+    // The machine was started a second ago.
+    assert_eq!(
+        room(Some(Duration::from_secs(11))).time(&host),
+        Duration::from_secs(10)
+    );
+    assert_eq!(room(Some(Duration::from_secs(1))).time(&host), Duration::ZERO);
+    assert_eq!(room(Some(Duration::from_secs(1000))).time(&host), TIME_LIMIT);
+    assert_eq!(room(None).time(&host), TIME_LIMIT);
+}

@@ -5,8 +5,9 @@ use super::field::CollectError;
 use crate::errors::with_causes;
 use crate::host::Host;
 use oco_protocol::inventory::Inventory;
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -39,6 +40,31 @@ pub(super) fn put<T: Send + 'static, E: Into<CollectError>>(
     }
 }
 
+/// The parts that are being collected. One that hangs stays in it, however many inventories come after: it is not asked
+/// again before it has answered, so that no more threads hang than there are parts.
+#[derive(Debug, Clone, Default)]
+pub struct UnderWay(Arc<Mutex<BTreeSet<&'static str>>>);
+
+impl UnderWay {
+    /// Collects a part and takes note of it meanwhile.
+    fn during<T>(&self, part: &Part, collect: impl FnOnce() -> T) -> T {
+        /// Ends also where a collector panics.
+        struct Note<'a>(&'a UnderWay, &'static str);
+        impl Drop for Note<'_> {
+            fn drop(&mut self) {
+                self.0.parts().remove(self.1);
+            }
+        }
+        self.parts().insert(part.name);
+        let _note = Note(self, part.name);
+        collect()
+    }
+
+    fn parts(&self) -> MutexGuard<'_, BTreeSet<&'static str>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Collects the parts one after the other, however long that takes.
 pub(super) fn collect(parts: &[&Part], host: &dyn Host, options: &Options, inventory: &mut Inventory) {
     for part in parts {
@@ -49,17 +75,27 @@ pub(super) fn collect(parts: &[&Part], host: &dyn Host, options: &Options, inven
 /// Collects the parts one after the other, each within `limit`.
 ///
 /// A thread that waits for a dead disk or an absent file server cannot be stopped; it is left behind, and another one
-/// goes on with the next part.
+/// goes on with the next part. A part that such a thread of an earlier inventory still waits for is left out.
 pub(super) fn collect_within(
     limit: Duration,
     parts: &[&'static Part],
     host: &Arc<dyn Host>,
     options: &Options,
+    under_way: &UnderWay,
     inventory: &mut Inventory,
 ) {
-    let mut left = parts;
+    let hanging = under_way.parts().clone();
+    let (hanging, parts): (Vec<&'static Part>, Vec<&'static Part>) =
+        parts.iter().partition(|part| hanging.contains(part.name));
+    for part in hanging {
+        tracing::error!(
+            inventory.field = part.name,
+            "cannot collect a field: an earlier inventory still waits for it"
+        );
+    }
+    let mut left = parts.as_slice();
     while !left.is_empty() {
-        left = work_off(limit, left, host, options, inventory);
+        left = work_off(limit, left, host, options, under_way, inventory);
     }
 }
 
@@ -69,14 +105,16 @@ fn work_off<'a>(
     parts: &'a [&'static Part],
     host: &Arc<dyn Host>,
     options: &Options,
+    under_way: &UnderWay,
     inventory: &mut Inventory,
 ) -> &'a [&'static Part] {
     let (sender, answers) = mpsc::channel();
-    let (todo, asked, settings) = (parts.to_vec(), host.clone(), options.clone());
+    let (todo, asked, settings, notes) = (parts.to_vec(), host.clone(), options.clone(), under_way.clone());
     let work = move || {
         for part in todo {
+            let collected = notes.during(part, || (part.collect)(asked.as_ref(), &settings));
             // Nobody listens any more once this thread was given up.
-            if sender.send((part.collect)(asked.as_ref(), &settings)).is_err() {
+            if sender.send(collected).is_err() {
                 return;
             }
         }

@@ -130,7 +130,7 @@ fn a_collector_that_hangs_or_panics_costs_only_its_own_field() {
         for hangs in [true, false] {
             let (host, end) = laptop_with(path, hangs);
             let limit = Duration::from_millis(if hangs { 300 } else { 60_000 });
-            let inventory = collect_within(limit, &host, &options(Os::Linux));
+            let inventory = collect_within(limit, &host, &options(Os::Linux), &UnderWay::default());
             let mut expected = whole.clone();
             expected.as_object_mut().unwrap().remove(field).unwrap();
             assert_eq!(serde_json::to_value(inventory).unwrap(), expected, "{path}");
@@ -156,7 +156,8 @@ fn laptop_with_broken_part(
     parts[index] = &OBSTRUCTED;
     let options = options(Os::Linux);
     let mut inventory = prepared(&options);
-    parts::collect_within(limit, &parts, &host, &options, &mut inventory);
+    let under_way = UnderWay::default();
+    parts::collect_within(limit, &parts, &host, &options, &under_way, &mut inventory);
     serde_json::to_value(inventory).unwrap()
 }
 
@@ -256,10 +257,43 @@ fn every_file_in_turn_may_be_unreadable_and_costs_only_its_own_fields() {
 }
 
 #[test]
+fn a_part_that_still_hangs_is_not_asked_again_until_it_has_answered() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let (asked, (end, hanging)) = (Arc::new(AtomicUsize::new(0)), channel::<()>());
+    let hanging = Mutex::new(hanging);
+    let laptop = RecordedHost::load(&recorded_machine("linux/debian-laptop-luks")).unwrap();
+    let counted = asked.clone();
+    let host: Arc<dyn Host> = Arc::new(laptop.with_obstacle("/obstacle", move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        // Ends with the sender.
+        let _ = hanging.lock().unwrap().recv();
+    }));
+    let (parts, under_way) = ([&OBSTRUCTED], UnderWay::default());
+    let collect = |limit| {
+        let mut inventory = prepared(&options(Os::Linux));
+        parts::collect_within(
+            limit,
+            &parts,
+            &host,
+            &options(Os::Linux),
+            &under_way,
+            &mut inventory,
+        );
+        asked.load(Ordering::SeqCst)
+    };
+    let short = Duration::from_millis(300);
+    assert_eq!([collect(short), collect(short), collect(short)], [1, 1, 1]);
+    drop(end);
+    while collect(PART_TIME_LIMIT) == 1 {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn nothing_holds_the_machine_after_its_inventory() {
     let host: Arc<dyn Host> =
         Arc::new(RecordedHost::load(&recorded_machine("linux/raspberry-pi-4")).unwrap());
-    let inventory = collect_within(PART_TIME_LIMIT, &host, &options(Os::Linux));
+    let inventory = collect_within(PART_TIME_LIMIT, &host, &options(Os::Linux), &UnderWay::default());
     assert_eq!(inventory, collect(host.as_ref(), &options(Os::Linux)));
     assert_eq!(Arc::strong_count(&host), 1);
 }

@@ -1,10 +1,16 @@
-//! Fetching a job's package: download with progress, then unpacking.
+//! Fetching a job's package: download with progress, then unpacking. Disks may be slow: they are written to beside the
+//! runtime.
 
 use super::{JobEngine, JobError, blocking, report, unpack};
 use crate::host::Staging;
+use bytes::Bytes;
 use oco_protocol::job::{Job, JobState, PROGRESS_UNPACKING};
 use oco_protocol::lenient::Id;
 use std::io::Write;
+use tokio::sync::mpsc;
+
+/// Pieces of a download that wait to be written, at most.
+const PIECES: usize = 16;
 
 impl JobEngine {
     /// Downloads and unpacks the job's package. What is left of it after a failure is in `place`, too.
@@ -30,24 +36,13 @@ impl JobEngine {
     }
 
     async fn download(&self, job: &Job, package: &Id, staging: &mut dyn Staging) -> Result<(), JobError> {
-        let mut archive = staging.write_archive()?;
-        let (mut received, mut announced) = (0u64, None);
-        let (progress, mut reports) = tokio::sync::mpsc::channel::<f64>(1);
-        let transfer = {
-            let (archive, received, announced) = (&mut archive, &mut received, &mut announced);
-            let mut next_report = self.settings.progress_step;
-            self.client.download(package, move |chunk, length| {
-                archive.write_all(chunk).map_err(JobError::Archive)?;
-                *received += chunk.len() as u64;
-                *announced = length;
-                if let Some(length) = length.filter(|_| *received >= next_report) {
-                    next_report = received.saturating_add(self.settings.progress_step);
-                    // A report that still waits to be sent is as good as this one: the download goes on meanwhile.
-                    let _ = progress.try_send(percent(*received, length));
-                }
-                Ok::<(), JobError>(())
-            })
-        };
+        let archive = staging.write_archive()?;
+        let (pieces, received) = mpsc::channel(PIECES);
+        let (progress, mut reports) = mpsc::channel::<f64>(1);
+        let step = self.settings.progress_step;
+        let writer = blocking("writing the package", move || {
+            write(archive, received, &progress, step)
+        });
         let reporter = async {
             while let Some(percent) = reports.recv().await {
                 self.report_progress(&report(
@@ -60,13 +55,38 @@ impl JobEngine {
                 .await;
             }
         };
-        tokio::join!(transfer, reporter).0?;
-        archive.flush().map_err(JobError::Archive)?;
+        let transfer = self.client.download(package, pieces);
+        let (transferred, written, ()) = tokio::join!(transfer, writer, reporter);
+        // A disk that is full ends the transfer, and not the other way round.
+        let (received, announced) = written??;
+        transferred?;
         match announced {
             Some(announced) if announced != received => Err(JobError::WrongLength { received, announced }),
             _ => Ok(()),
         }
     }
+}
+
+/// Writes the pieces of a download; how many bytes came, and how many were announced.
+fn write(
+    mut archive: Box<dyn Write + Send>,
+    mut pieces: mpsc::Receiver<(Bytes, Option<u64>)>,
+    progress: &mpsc::Sender<f64>,
+    step: u64,
+) -> Result<(u64, Option<u64>), JobError> {
+    let (mut received, mut announced, mut next_report) = (0, None, step);
+    while let Some((piece, length)) = pieces.blocking_recv() {
+        archive.write_all(&piece).map_err(JobError::Archive)?;
+        received += piece.len() as u64;
+        announced = length;
+        if let Some(length) = length.filter(|_| received >= next_report) {
+            next_report = received.saturating_add(step);
+            // A report that still waits to be sent is as good as this one: the download goes on meanwhile.
+            let _ = progress.try_send(percent(received, length));
+        }
+    }
+    archive.flush().map_err(JobError::Archive)?;
+    Ok((received, announced))
 }
 
 /// Whole percent of a transfer.

@@ -37,6 +37,7 @@ impl JobEngine {
         let procedure = Procedure {
             command: job.procedure.clone(),
             folder: Some(staging.folder().to_owned()),
+            time_limit: self.settings.time_limit,
         };
         let (claim, started) = (claim.clone(), job.clone());
         blocking("writing the job journal", move || claim.start(&started))

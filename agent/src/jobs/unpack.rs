@@ -2,7 +2,7 @@
 //! leave the folder, a link, an archive that grows beyond measure or is damaged is refused as a whole.
 
 use crate::host::{HostError, ReadSeek, Staging};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Component, Path, PathBuf};
 use zip::ZipArchive;
 use zip::read::ZipFile;
@@ -65,30 +65,39 @@ pub enum UnpackError {
 
 /// Unpacks the archive in `staging` beside itself. On an error the staging folder is to be dropped.
 pub(crate) fn unpack(staging: &mut dyn Staging, limits: Limits) -> Result<(), UnpackError> {
-    let mut archive =
-        ZipArchive::new(staging.read_archive()?).map_err(|error| UnpackError::Damaged(error.to_string()))?;
+    let mut reader = staging.read_archive()?;
+    let damaged = |error: io::Error| UnpackError::Damaged(error.to_string());
+    let length = reader.seek(SeekFrom::End(0)).map_err(damaged)?;
+    let mut archive = ZipArchive::new(reader).map_err(|error| UnpackError::Damaged(error.to_string()))?;
     if archive.len() > limits.entries {
         return Err(UnpackError::TooLarge(format!(
             "{} files and folders",
             limits.entries
         )));
     }
-    let mut left = limits.bytes;
+    // Of all entries together, too: many small ones may grow as much as a large one, or share one piece of the archive.
+    let growth = length.saturating_mul(MAX_RATIO).max(FREE_BYTES);
+    let mut left = limits.bytes.min(growth);
+    let most = if growth < limits.bytes {
+        format!("{MAX_RATIO} times its size")
+    } else {
+        format!("{} bytes", limits.bytes)
+    };
     for index in 0..archive.len() {
         let entry = archive
             .by_index(index)
             .map_err(|error| UnpackError::Damaged(error.to_string()))?;
-        left -= unpack_entry(entry, staging, left, limits)?;
+        left -= unpack_entry(entry, staging, left, &most)?;
     }
     Ok(())
 }
 
-/// Unpacks one entry and tells how many bytes it took.
+/// Unpacks one entry and tells how many bytes it took. `left` is what is left of the bound `most` on all of them.
 fn unpack_entry(
     mut entry: ZipFile<'_, Box<dyn ReadSeek>>,
     staging: &mut dyn Staging,
     left: u64,
-    limits: Limits,
+    most: &str,
 ) -> Result<u64, UnpackError> {
     let name = entry
         .name()
@@ -116,7 +125,7 @@ fn unpack_entry(
     let written = copy(&mut entry, &mut file, bound, &name)?;
     match written {
         Some(bytes) => Ok(bytes),
-        None if bound == left => Err(UnpackError::TooLarge(format!("{} bytes", limits.bytes))),
+        None if bound == left => Err(UnpackError::TooLarge(most.to_owned())),
         None => Err(UnpackError::TooLarge(format!("{MAX_RATIO} times its size"))),
     }
 }
@@ -205,6 +214,21 @@ mod tests {
             writer.start_file(name, SimpleFileOptions::default()).unwrap();
             writer.write_all(content).unwrap();
         })
+    }
+
+    #[test]
+    fn entries_that_only_together_grow_beyond_measure_are_refused() {
+        let bytes = archive(|writer| {
+            for name in ["a", "b"] {
+                writer.start_file(name, SimpleFileOptions::default()).unwrap();
+                let piece = vec![0; 1 << 20];
+                (0..40).for_each(|_| writer.write_all(&piece).unwrap());
+            }
+        });
+        unpacked(&bytes, Limits::default(), |result, _| {
+            let message = result.unwrap_err().to_string();
+            assert!(message.contains("200 times its size"), "{message}");
+        });
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 use super::transport::{Incoming, Outgoing, failed};
 use super::{Answered, ExchangeError, Manner, ServerClient, keyed, signed, unwritable};
+use bytes::Bytes;
 use oco_protocol::Key;
 use oco_protocol::lenient::Id;
 use oco_protocol::rpc::Method;
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// Archives larger than this are not downloaded.
@@ -15,14 +17,15 @@ const DOWNLOAD_PATIENCE: Duration = Duration::from_secs(600);
 /// Bytes a second below which a download is given up once its patience is used up.
 const SLOWEST_DOWNLOAD: u64 = 1024;
 impl ServerClient {
-    /// Fetches a package's archive and hands it on piece by piece, with its whole length where the server tells it.
-    pub async fn download<E: From<ExchangeError>>(
+    /// Fetches a package's archive and hands it on piece by piece, with its whole length where the server tells it. It ends
+    /// early, and without an error, where nobody takes the pieces any more.
+    pub async fn download(
         &self,
         package_id: &Id,
-        mut consume: impl FnMut(&[u8], Option<u64>) -> Result<(), E>,
-    ) -> Result<(), E> {
+        pieces: mpsc::Sender<(Bytes, Option<u64>)>,
+    ) -> Result<(), ExchangeError> {
         let method = Method::Download;
-        let (mut outcome, limit) = (Ok(()), self.exchange_limit);
+        let limit = self.exchange_limit;
         let request = self.archive_request(package_id).await;
         let started = Instant::now();
         let result = async {
@@ -33,8 +36,7 @@ impl ServerClient {
             while let Some(chunk) = response.chunk().await.map_err(|e| failed(method, e))? {
                 received += chunk.len() as u64;
                 bound_download(length, received, started.elapsed())?;
-                if let Err(error) = consume(&chunk, length) {
-                    outcome = Err(error);
+                if pieces.send((chunk, length)).await.is_err() {
                     break;
                 }
             }
@@ -42,8 +44,7 @@ impl ServerClient {
         }
         .await;
         self.observe(method, started, started.elapsed(), &result);
-        result?;
-        outcome
+        result
     }
 
     /// The request, how it is made, and what must not be logged. The session is not held while the archive comes: other

@@ -1,5 +1,6 @@
 //! The HTTP client: reqwest over rustls, with the system's root certificates.
 
+use super::roots;
 use crate::observer::TransportFailure;
 use reqwest::{Certificate, Client, Method, RequestBuilder, Url, redirect};
 use rustls::RootCertStore;
@@ -86,7 +87,7 @@ impl HttpClient {
 /// The system's root certificates and the additional ones. System certificates that cannot be read are left out: other
 /// programs live with them too.
 fn certificates(roots: &TlsRoots) -> Result<Vec<Certificate>, HttpError> {
-    let system = rustls_native_certs::load_native_certs();
+    let system = roots::load();
     for error in &system.errors {
         tracing::debug!(%error, "a system certificate cannot be read");
     }

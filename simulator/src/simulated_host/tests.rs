@@ -209,6 +209,7 @@ async fn procedure_runs_in_a_staging_folder_and_nowhere_else() {
     let procedure = Procedure {
         command: "setup.exe /S".into(),
         folder: Some(staging.folder().to_owned()),
+        time_limit: None,
     };
     let mut running = host.start_procedure(&procedure).unwrap();
     while running.next_output().await.unwrap().is_some() {}

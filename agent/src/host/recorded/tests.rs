@@ -197,6 +197,7 @@ async fn procedures_do_what_the_script_says() {
     let procedure = Procedure {
         command: "install".to_owned(),
         folder: None,
+        time_limit: None,
     };
     assert!(refusing.start_procedure(&procedure).is_err());
 
@@ -220,6 +221,7 @@ async fn procedures_do_what_the_script_says() {
     let hanging = Procedure {
         command: "hang".to_owned(),
         folder: None,
+        time_limit: None,
     };
     let mut running = host.start_procedure(&hanging).unwrap();
     running.kill().await.unwrap();

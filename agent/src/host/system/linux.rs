@@ -3,7 +3,8 @@
 mod memory;
 
 use super::resolver::Resolver;
-use super::unix::{command, files, interfaces, password, power, procedure, staging};
+use super::unix::leftovers::{self, Leftovers};
+use super::unix::{command, files, guarded, interfaces, password, power, procedure, staging};
 use crate::host::{
     Access, Command, CommandOutput, Host, HostError, Interface, Kernel, Os, PowerAction, Procedure,
     RegistryKey, RegistryValue, Result, RunningProcedure, ServiceRecord, Space, Staging, Visibility, WmiRow,
@@ -21,6 +22,7 @@ pub use memory::{save as save_memory, seal as seal_memory};
 #[derive(Debug)]
 pub struct SystemHost {
     staging_root: PathBuf,
+    leftovers: Leftovers,
     resolver: Resolver,
 }
 
@@ -30,6 +32,7 @@ impl SystemHost {
     pub fn new(staging_root: impl Into<PathBuf>) -> Self {
         Self {
             staging_root: staging_root.into(),
+            leftovers: Leftovers::default(),
             resolver: Resolver::default(),
         }
     }
@@ -40,14 +43,20 @@ impl SystemHost {
         Self { resolver, ..self }
     }
 
-    /// Removes the packages that an agent left behind when it was killed. To be called when no other agent can run.
-    pub fn remove_old_stagings(&self) -> Result<()> {
-        match std::fs::remove_dir_all(&self.staging_root) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(HostError::new("remove", self.staging_root.display(), error))
-            }
-            _ => Ok(()),
-        }
+    /// Takes note of what agents left behind that were killed. To be called before anything is staged, and when no other
+    /// agent can run.
+    pub fn note_leftovers(&self) -> Result<()> {
+        self.leftovers.note(&self.staging_root)
+    }
+
+    /// Removes the packages among them whose job does not run any more.
+    pub fn remove_ended_leftovers(&self) {
+        self.leftovers.remove_ended();
+    }
+
+    /// Removes all of them, each as soon as its job has ended: that may take as long as a job does.
+    pub fn remove_all_leftovers(&self) {
+        self.leftovers.remove_all();
     }
 }
 
@@ -159,6 +168,18 @@ impl Host for SystemHost {
         files::remove(path)
     }
 
+    fn read_guarded(&self, path: &Path) -> Result<Option<Vec<u8>>> {
+        guarded::read(path)
+    }
+
+    fn replace_guarded(&self, path: &Path, content: &[u8]) -> Result<()> {
+        guarded::replace(path, content)
+    }
+
+    fn remove_guarded(&self, path: &Path) -> Result<()> {
+        guarded::remove(path)
+    }
+
     fn set_password(&self, username: &str, password: &str) -> Result<()> {
         password::set(username, password)
     }
@@ -168,7 +189,17 @@ impl Host for SystemHost {
     }
 
     fn start_procedure(&self, procedure: &Procedure) -> Result<Box<dyn RunningProcedure>> {
-        Ok(Box::new(procedure::SystemProcedure::start(procedure)?))
+        let lock = procedure
+            .folder
+            .as_deref()
+            .map_or(Ok(None), |folder| leftovers::lock(&self.staging_root, folder));
+        let lock =
+            lock.map_err(|error| HostError::new("lock the staging folder of", "the procedure", error))?;
+        Ok(Box::new(procedure::SystemProcedure::start(procedure, lock)?))
+    }
+
+    fn earlier_procedures(&self) -> usize {
+        self.leftovers.running()
     }
 
     fn schedule_power(&self, action: PowerAction, minutes: u32) -> Result<()> {
@@ -245,13 +276,19 @@ mod tests {
     fn packages_that_a_killed_agent_left_behind_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let host = SystemHost::new(folder.path().join("staging"));
-        host.remove_old_stagings().unwrap();
+        host.note_leftovers().unwrap();
         let mut staging = host.create_staging().unwrap();
         staging.create_folder(Path::new("data")).unwrap();
         std::mem::forget(staging);
-        host.remove_old_stagings().unwrap();
-        assert!(!folder.path().join("staging").exists());
-        host.create_staging().unwrap();
+        let next = SystemHost::new(folder.path().join("staging"));
+        next.note_leftovers().unwrap();
+        let own = next.create_staging().unwrap();
+        next.remove_all_leftovers();
+        assert!(own.folder().exists());
+        assert_eq!(
+            std::fs::read_dir(folder.path().join("staging")).unwrap().count(),
+            1
+        );
     }
 
     #[test]

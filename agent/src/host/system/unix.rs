@@ -2,7 +2,10 @@
 
 pub(super) mod command;
 pub(super) mod files;
+pub(super) mod guarded;
 pub(super) mod interfaces;
+mod keeper;
+pub(super) mod leftovers;
 pub(super) mod lock_file;
 pub(super) mod other_agent;
 pub(super) mod password;

@@ -9,6 +9,7 @@ use super::block_devices::unescape;
 use crate::host::Host;
 use crate::inventory::field::{Result, field, optional};
 use crate::inventory::is_uuid;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 mod ldb;
@@ -24,6 +25,10 @@ const CUT_LENGTH: usize = 32;
 #[derive(Debug, Default)]
 pub(super) struct Directory {
     users: Vec<User>,
+    /// Which users have a login name, in small letters.
+    by_name: HashMap<String, Vec<usize>>,
+    /// The users by their whole names, `name@domain` in small letters.
+    by_whole_name: BTreeSet<(String, usize)>,
 }
 
 /// One of them.
@@ -51,20 +56,51 @@ impl Directory {
             let users = file.map_err(Into::into).and_then(|file| parse(&file));
             field("logins.guid", users).unwrap_or_default()
         });
+        Self::new(users.collect())
+    }
+
+    fn new(users: Vec<User>) -> Self {
+        let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
+        for (index, user) in users.iter().enumerate() {
+            by_name.entry(user.name.to_lowercase()).or_default().push(index);
+        }
+        let whole_names = users.iter().map(User::whole_name).zip(0..);
         Self {
-            users: users.collect(),
+            by_whole_name: whole_names.collect(),
+            by_name,
+            users,
         }
     }
 
     /// The user of that login name, which may be plain, `name@domain` or `DOMAIN\name`. None where several could be meant.
     pub(super) fn find(&self, login: &str) -> Option<&User> {
-        let only = |is_meant: &dyn Fn(&&User) -> bool| {
-            let mut meant = self.users.iter().filter(is_meant);
-            meant.next().filter(|_| meant.next().is_none())
-        };
-        only(&|user| user.is_called(login))
-            .or_else(|| only(&|user| login.len() == CUT_LENGTH && user.has_cut_name(login)))
+        let called = self.named(login).filter(|user| user.is_called(login));
+        only(called).or_else(|| only(self.cut_to(login)))
     }
+
+    /// The users whose name may be in a login name, each once.
+    fn named(&self, login: &str) -> impl Iterator<Item = &User> {
+        let unqualified = login.rsplit_once('@').map(|(name, _)| name);
+        let behind_domain = login.split_once('\\').map(|(_, name)| name);
+        let names = [Some(login), unqualified, behind_domain].into_iter().flatten();
+        let found = names.filter_map(|name| self.by_name.get(&name.to_lowercase()));
+        let found: BTreeSet<usize> = found.flatten().copied().collect();
+        found.into_iter().filter_map(|index| self.users.get(index))
+    }
+
+    /// The users whose whole names begin so, if this may be a name that was cut.
+    fn cut_to(&self, login: &str) -> impl Iterator<Item = &User> {
+        let begin = login.to_lowercase();
+        let names = self.by_whole_name.range((begin.clone(), 0)..);
+        let cut = names.take_while(move |(name, _)| name.starts_with(&begin));
+        cut.take(if login.len() == CUT_LENGTH { usize::MAX } else { 0 })
+            .filter_map(|(_, index)| self.users.get(*index))
+    }
+}
+
+/// The only one, if it is.
+fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
+    items.next().filter(|_| items.next().is_none())
 }
 
 impl User {
@@ -85,9 +121,8 @@ impl User {
         }
     }
 
-    fn has_cut_name(&self, login: &str) -> bool {
-        let whole = format!("{}@{}", self.name, self.domain).to_lowercase();
-        whole.starts_with(&login.to_lowercase())
+    fn whole_name(&self) -> String {
+        format!("{}@{}", self.name, self.domain).to_lowercase()
     }
 }
 

@@ -3,15 +3,19 @@
 use super::process_group::{Exit, ProcessGroup};
 use crate::host::{Command, CommandOutput, HostError, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::ffi::OsStr;
 use std::io::{self, PipeReader, Read, Write};
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// More output than this is a failure, bytes.
 const OUTPUT_LIMIT: usize = 64 << 20;
+/// Where the administrator's tools are.
+const TOOLS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 /// What every pipe takes without anybody reading, bytes.
 const INPUT_LIMIT: usize = 4096;
 
@@ -76,7 +80,7 @@ fn execute(
     let (exit_pipe, exit_signal) = io::pipe()?;
     let (exit_sender, exit) = mpsc::channel();
 
-    let mut child = std::process::Command::new(command.program);
+    let mut child = std::process::Command::new(located(command.program));
     let stderr = if with_stderr {
         output_writer.try_clone()?.into()
     } else {
@@ -107,6 +111,26 @@ fn execute(
         Exit::Code(code) => Some(code),
         Exit::Signal(_) => None,
     })
+}
+
+/// Where a program is, if the search path of the agent's environment does not lead to it: service managers and
+/// `/etc/environment` may leave out the folders of the administrator's tools.
+fn located(program: &str) -> PathBuf {
+    located_by(
+        std::env::var_os("PATH").as_deref(),
+        &TOOLS.map(Path::new),
+        program,
+    )
+}
+
+fn located_by(search_path: Option<&OsStr>, tools: &[&Path], program: &str) -> PathBuf {
+    let named = PathBuf::from(program);
+    let is_found = |folder: PathBuf| folder.join(program).is_file();
+    if program.contains('/') || search_path.is_some_and(|path| std::env::split_paths(path).any(is_found)) {
+        return named;
+    }
+    let mut tools = tools.iter().map(|folder| folder.join(program));
+    tools.find(|path| path.is_file()).unwrap_or(named)
 }
 
 /// Reads until the command has ended and everything it wrote is there, or `consume` breaks.
@@ -195,6 +219,22 @@ mod tests {
             args: &["-c", script],
             time_limit,
         })
+    }
+
+    #[test]
+    fn the_administrators_tools_are_found_behind_the_search_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let (bin, sbin) = (folder.path().join("bin"), folder.path().join("sbin"));
+        for path in ["bin/both", "sbin/both", "sbin/tool"] {
+            std::fs::create_dir_all(folder.path().join(path).parent().unwrap()).unwrap();
+            std::fs::write(folder.path().join(path), "").unwrap();
+        }
+        let located = |program: &str| located_by(Some(bin.as_os_str()), &[&sbin], program);
+        assert_eq!(located("both"), Path::new("both"), "the search path goes first");
+        assert_eq!(located("tool"), sbin.join("tool"));
+        assert_eq!(located("none"), Path::new("none"));
+        assert_eq!(located_by(None, &[&sbin], "tool"), sbin.join("tool"));
+        assert_eq!(located("./tool"), Path::new("./tool"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::{lock_file, temporary};
 use crate::host::{Access, HostError, Result, Space, Visibility};
 use rustix::fs::OFlags;
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -23,6 +23,15 @@ fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         .read(true)
         .custom_flags(non_blocking)
         .open(path)?;
+    content_at_most(file, limit)
+}
+
+/// The content of an open file, if it is a regular one.
+pub(super) fn content(file: File) -> io::Result<Vec<u8>> {
+    content_at_most(file, READ_LIMIT)
+}
+
+fn content_at_most(file: File, limit: u64) -> io::Result<Vec<u8>> {
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
@@ -78,6 +87,36 @@ pub(crate) fn write(path: &Path, content: &[u8], visibility: Visibility) -> Resu
 }
 
 fn replace(path: &Path, content: &[u8], visibility: Visibility) -> io::Result<()> {
+    let permit = match visibility {
+        Visibility::AsBefore => Permit::of(path.symlink_metadata().ok().as_ref()),
+        Visibility::Private => Permit {
+            owner: None,
+            mode: 0o600,
+        },
+        Visibility::Public => Permit::of(None),
+    };
+    put(path, content, &permit)
+}
+
+/// Whose a file is to be and who may do what with it.
+pub(super) struct Permit {
+    /// User and group; none: this user's.
+    owner: Option<(u32, u32)>,
+    mode: u32,
+}
+
+impl Permit {
+    /// As it was before; for everybody to read where there was no file.
+    pub(super) fn of(before: Option<&Metadata>) -> Self {
+        Self {
+            owner: before.map(|before| (before.uid(), before.gid())),
+            mode: before.map_or(0o644, |before| before.mode() & 0o7777),
+        }
+    }
+}
+
+/// Replaces a file durably, or creates it.
+pub(super) fn put(path: &Path, content: &[u8], permit: &Permit) -> io::Result<()> {
     let folder = match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
@@ -85,16 +124,12 @@ fn replace(path: &Path, content: &[u8], visibility: Visibility) -> io::Result<()
     };
     create_folders(folder)?;
     let mut file = temporary::create(folder)?;
-    let mode = match (visibility, path.symlink_metadata()) {
-        (Visibility::AsBefore, Ok(before)) => {
-            // First the owner, which may clear bits of the mode.
-            std::os::unix::fs::fchown(file.as_file(), Some(before.uid()), Some(before.gid()))?;
-            before.mode() & 0o7777
-        }
-        (Visibility::Private, _) => 0o600,
-        (Visibility::Public | Visibility::AsBefore, _) => 0o644,
-    };
-    file.as_file().set_permissions(Permissions::from_mode(mode))?;
+    // First the owner, which may clear bits of the mode.
+    if let Some((user, group)) = permit.owner {
+        std::os::unix::fs::fchown(file.as_file(), Some(user), Some(group))?;
+    }
+    file.as_file()
+        .set_permissions(Permissions::from_mode(permit.mode))?;
     file.write_all(content)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;

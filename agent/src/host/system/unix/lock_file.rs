@@ -88,7 +88,12 @@ pub(super) fn others_may(metadata: &Metadata, permission: u32) -> bool {
 
 /// Whether it is root's or this user's own.
 pub(super) fn is_trusted(metadata: &Metadata) -> bool {
-    metadata.uid() == 0 || metadata.uid() == geteuid().as_raw()
+    is_trusted_user(metadata.uid())
+}
+
+/// Whether that is root or this user.
+pub(super) fn is_trusted_user(user: u32) -> bool {
+    user == 0 || user == geteuid().as_raw()
 }
 
 fn refused<T>(reason: String) -> io::Result<T> {

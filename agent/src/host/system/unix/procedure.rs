@@ -1,12 +1,14 @@
 //! Procedures of software jobs: a shell, its output as it comes, all its processes on a kill.
 
+use super::keeper::{self, Kept};
 use super::process_group::{Exit, ProcessGroup};
 use super::process_tree;
 use crate::host::{HostError, Procedure, Result, RunningProcedure};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use std::io;
+use std::fs::File;
+use std::io::{self, PipeWriter};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use tokio::net::unix::pipe;
@@ -22,8 +24,8 @@ const PIECE: usize = 16 << 10;
 
 /// A shell that runs a procedure.
 ///
-/// Until the shell has ended, a kill or drop kills all its processes. What a procedure left in the background on purpose
-/// survives its regular end.
+/// Until the shell has ended, a kill or drop kills all its processes; the end of the agent without either does not. What a
+/// procedure left in the background on purpose survives its regular end.
 #[derive(Debug)]
 pub(crate) struct SystemProcedure {
     subject: String,
@@ -33,20 +35,30 @@ pub(crate) struct SystemProcedure {
     output: Option<pipe::Receiver>,
     /// When collecting output ends; set once the shell has ended.
     deadline: Option<Instant>,
+    /// Held only to end with the agent.
+    _lifeline: PipeWriter,
 }
 
 impl SystemProcedure {
-    /// Starts `/bin/sh -c COMMAND`.
-    pub(crate) fn start(procedure: &Procedure) -> Result<Self> {
+    /// Starts `/bin/sh -c COMMAND`. The lock is held for as long as the shell runs, whatever becomes of the agent.
+    pub(crate) fn start(procedure: &Procedure, lock: Option<File>) -> Result<Self> {
         let subject = match &procedure.folder {
             Some(folder) => format!("the procedure in {}", folder.display()),
             None => "the procedure".to_owned(),
         };
-        Self::try_start(procedure, subject.clone()).map_err(|error| HostError::new("start", subject, error))
+        Self::try_start(procedure, lock, subject.clone())
+            .map_err(|error| HostError::new("start", subject, error))
     }
 
-    fn try_start(procedure: &Procedure, subject: String) -> io::Result<Self> {
+    fn try_start(procedure: &Procedure, lock: Option<File>, subject: String) -> io::Result<Self> {
         let (output, output_writer) = io::pipe()?;
+        let (lifeline, agents_end) = io::pipe()?;
+        let kept = Kept {
+            output: output.try_clone()?.into(),
+            lifeline: lifeline.into(),
+            lock: lock.map(Into::into),
+            time_limit: procedure.time_limit,
+        };
         let output = pipe::Receiver::from_owned_fd(output.into())?;
         let mut command = Command::new("/bin/sh");
         command
@@ -55,7 +67,7 @@ impl SystemProcedure {
             .stdin(Stdio::null())
             .stdout(output_writer.try_clone()?)
             .stderr(output_writer);
-        process_tree::keep(&mut command);
+        keeper::keep(&mut command, kept);
         let (exit_sender, exited) = oneshot::channel();
         let group = ProcessGroup::start(command, move |exit| {
             let _ = exit_sender.send(exit);
@@ -67,6 +79,7 @@ impl SystemProcedure {
             code: None,
             output: Some(output),
             deadline: None,
+            _lifeline: agents_end,
         })
     }
 
@@ -178,8 +191,9 @@ mod tests {
         let procedure = Procedure {
             command: command.to_owned(),
             folder: folder.map(Path::to_owned),
+            time_limit: None,
         };
-        SystemProcedure::start(&procedure).unwrap()
+        SystemProcedure::start(&procedure, None).unwrap()
     }
 
     async fn output(procedure: &mut SystemProcedure) -> String {
@@ -388,8 +402,9 @@ mod tests {
         let procedure = Procedure {
             command: "true".to_owned(),
             folder: Some("/oco/missing".into()),
+            time_limit: None,
         };
-        let error = SystemProcedure::start(&procedure).unwrap_err();
+        let error = SystemProcedure::start(&procedure, None).unwrap_err();
         assert_eq!(error.to_string(), "cannot start the procedure in /oco/missing");
         assert!(error.is_not_found());
     }

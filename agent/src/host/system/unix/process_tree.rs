@@ -1,88 +1,10 @@
-//! A keeper between the agent and the shell of a job: through it every process of the job can be found, also one that
-//! has left its process group and its session (`setsid`, a double fork).
-//!
-//! The keeper is the shell's parent and, on Linux, a *subreaper*: a process whose parent ends becomes the keeper's child
-//! and not the system's. So as long as the keeper is there, all that the job has started is below it in the tree that
-//! `/proc` shows, and nothing else is: services that the job started through the service manager are that one's children.
-//! It ends with the shell, and what the job left in the background on purpose then belongs to the system, as usual.
+//! Killing every process of a job, also one that has left its process group and its session (`setsid`, a double fork):
+//! what is below the job's [keeper](super::keeper) in the tree that `/proc` shows.
 
-use nix::libc;
-use nix::sys::signal::SigSet;
-use nix::unistd::{ForkResult, fork};
-use rustix::fs::Mode;
-use rustix::process::{Pid, WaitOptions, umask, waitpid};
+use rustix::process::Pid;
 use std::io;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 
-/// The usual mask for new files, whatever the service manager gave the agent: what a job installs has to be readable.
-const UMASK: u32 = 0o022;
-/// A keeper that lost its shell says that it could not be run, as shells do.
-const LOST: i32 = 126;
-
-/// Has `command` run under a keeper, which becomes the child that is started, with the usual mask for new files.
-pub(super) fn keep(command: &mut Command) {
-    let prepare = || {
-        umask(Mode::from_raw_mode(UMASK as _));
-        adopt_orphans()?;
-        // SAFETY: the process has one thread, and neither side calls anything but system calls before it becomes another
-        // program or ends.
-        match unsafe { fork() }? {
-            ForkResult::Child => Ok(()),
-            ForkResult::Parent { child } => watch_over(child.as_raw()),
-        }
-    };
-    // SAFETY: what `prepare` calls makes system calls, and neither allocates nor takes a lock.
-    unsafe { command.pre_exec(prepare) };
-}
-
-/// What the keeper does until its shell ends. It is still the agent's program, so it holds on to nothing of it: an open
-/// pipe or lock would seem to be the agent's.
-fn watch_over(shell: i32) -> ! {
-    let _ = SigSet::all().thread_block();
-    close_all();
-    let code = loop {
-        match waitpid(None, WaitOptions::empty()) {
-            Ok(Some((pid, status))) if pid.as_raw_nonzero().get() == shell => {
-                let signal = status.terminating_signal().map(|signal| 128 + signal);
-                break status.exit_status().or(signal).unwrap_or(LOST);
-            }
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(_) => break LOST,
-        }
-    };
-    // SAFETY: ends the process at once; what the agent would do at its own end is none of the keeper's business.
-    unsafe { libc::_exit(code) }
-}
-
-fn close_all() {
-    #[cfg(target_os = "linux")]
-    {
-        // SAFETY: a system call with three numbers; nothing in this process uses a file after it.
-        let closed = unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0) };
-        if closed == 0 {
-            return;
-        }
-    }
-    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let most = most.and_then(|most| i32::try_from(most).ok()).unwrap_or(i32::MAX);
-    for file in 0..most.min(1 << 20) {
-        // SAFETY: nothing in this process uses a file after it; numbers that are no file do no harm.
-        unsafe { libc::close(file) };
-    }
-}
-
-#[cfg(target_os = "linux")]
-fn adopt_orphans() -> io::Result<()> {
-    Ok(nix::sys::prctl::set_child_subreaper(true)?)
-}
-
-/// Only Linux has such a thing: elsewhere a kill reaches the process group.
-#[cfg(not(target_os = "linux"))]
-fn adopt_orphans() -> io::Result<()> {
-    Ok(())
-}
-
+/// Only Linux has keepers that take in orphans: elsewhere a kill reaches the process group.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn kill_below(_keeper: Pid) -> io::Result<()> {
     Ok(())

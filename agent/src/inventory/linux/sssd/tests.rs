@@ -11,9 +11,7 @@ const CACHE: &[u8] = include_bytes!(
 const ALICE: &str = "5a1d4c3e-8c1f-4f6b-9b0e-2f7d1c0a9e11";
 
 fn directory(file: &[u8]) -> Directory {
-    Directory {
-        users: parse(file).unwrap(),
-    }
+    Directory::new(parse(file).unwrap())
 }
 
 fn user(name: &str, domain: &str) -> User {
@@ -60,13 +58,11 @@ fn users_of_a_cache_have_their_guids() {
 
 #[test]
 fn a_name_that_two_domains_have_needs_its_domain() {
-    let directory = Directory {
-        users: vec![
-            user("eve", "a.example"),
-            user("eve", "b.example"),
-            user("e@x", "a.example"),
-        ],
-    };
+    let directory = Directory::new(vec![
+        user("eve", "a.example"),
+        user("eve", "b.example"),
+        user("e@x", "a.example"),
+    ]);
     assert_eq!(directory.find("eve"), None);
     assert_eq!(directory.find("eve@b.example").unwrap().domain, "b.example");
     assert_eq!(directory.find(r"A\eve").unwrap().domain, "a.example");
@@ -76,15 +72,17 @@ fn a_name_that_two_domains_have_needs_its_domain() {
 #[test]
 fn a_name_that_the_log_has_cut_is_known_by_its_beginning() {
     let long = "maximiliana.example-surname";
-    let directory = Directory {
-        users: vec![user(long, "corp.example.org"), user("max", "corp.example.org")],
-    };
+    let directory = Directory::new(vec![
+        user(long, "corp.example.org"),
+        user("max", "corp.example.org"),
+    ]);
     let cut = &format!("{long}@corp.example.org")[..32];
     assert_eq!(directory.find(cut).unwrap().name, long);
     assert_eq!(directory.find(&cut[..31]), None);
-    let both = Directory {
-        users: vec![user(long, "corp.example.org"), user(long, "corp.example.net")],
-    };
+    let both = Directory::new(vec![
+        user(long, "corp.example.org"),
+        user(long, "corp.example.net"),
+    ]);
     assert_eq!(both.find(cut), None);
 }
 
@@ -212,5 +210,16 @@ proptest! {
         let mut file = CACHE[..cut].to_vec();
         file.extend(rest);
         let _ = parse(&file);
+    }
+}
+
+#[test]
+fn many_logins_of_many_users_are_found_without_looking_at_each_user() {
+    let users = (0..50_000).map(|number| user(&format!("user{number}"), "corp.example.org"));
+    let directory = Directory::new(users.collect());
+    // One by one, this takes minutes.
+    for number in 0..50_000 {
+        let login = format!(r"CORP\USER{number}");
+        assert!(directory.find(&login).is_some(), "{login}");
     }
 }

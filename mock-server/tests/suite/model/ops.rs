@@ -218,8 +218,8 @@ fn of_rules() -> impl Strategy<Value = Op> {
 }
 
 fn forward() -> impl Strategy<Value = Op> {
-    let seconds = [1_u64, 24, 25, 60, 150, 299, 300, 301];
-    prop::sample::select(&seconds[..]).prop_map(|seconds| Op::Forward { seconds })
+    let seconds = vec![1_u64, 24, 25, 60, 150, 299, 300, 301];
+    prop::sample::select(seconds).prop_map(|seconds| Op::Forward { seconds })
 }
 
 fn op() -> BoxedStrategy<Op> {
@@ -248,7 +248,7 @@ fn of_passwords() -> BoxedStrategy<Op> {
 /// Jobs of containers that begin, end and fail while agents report them.
 fn of_jobs() -> BoxedStrategy<Op> {
     let picks = || vec(any::<Pick>(), 2..4);
-    let report = (0..AGENTS, any::<Pick>(), prop::sample::select(&[1_i64, 2, 3, 3, -1][..]), 0..2_i64);
+    let report = (0..AGENTS, any::<Pick>(), prop::sample::select(vec![1_i64, 2, 3, 3, -1]), 0..2_i64);
     prop_oneof![
         4 => report.prop_map(|(agent, job, state, code)| Op::Report {
             agent, form: Form::Fitting, job, state, code: Some(code * 3) }),

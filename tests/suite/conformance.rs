@@ -69,10 +69,19 @@ fn a_day(protocol: &str, arguments: &[&str]) -> (MockServer, Agent) {
         check_in(&agent);
     }
     let named = |outcomes: &[(&str, i64)]| -> Vec<(String, i64)> {
-        outcomes.iter().map(|(state, code)| ((*state).to_owned(), *code)).collect()
+        outcomes
+            .iter()
+            .map(|(state, code)| ((*state).to_owned(), *code))
+            .collect()
     };
-    assert_eq!(outcomes(&server, works), named(&[("succeeded", 0), ("failed", -9999)]));
-    assert_eq!(outcomes(&server, aborts), named(&[("failed", 3), ("failed", -8888)]));
+    assert_eq!(
+        outcomes(&server, works),
+        named(&[("succeeded", 0), ("failed", -9999)])
+    );
+    assert_eq!(
+        outcomes(&server, aborts),
+        named(&[("failed", 3), ("failed", -8888)])
+    );
     let summary = server.get("conformance");
     assert!(summary["checked"].as_u64().unwrap() > 8, "{summary}");
     let findings = server.get("conformance/findings");
@@ -90,7 +99,10 @@ fn assert_all_duties_done(server: &MockServer, agent: &Agent) {
     let services = server.get("computers/1")["inventory"]["services"].clone();
     assert_eq!(services[0]["name"], "Disk root");
     let policy = std::fs::read_to_string(agent.folder().join("policy.json")).unwrap();
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&policy).unwrap(), json!({"Enabled": true}));
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&policy).unwrap(),
+        json!({"Enabled": true})
+    );
 }
 
 #[test]

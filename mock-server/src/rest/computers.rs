@@ -5,6 +5,7 @@ use crate::error::ApiError;
 use crate::state::ServerState;
 use crate::store::computer_views::ComputerView;
 use crate::store::computers::{PreRegister, RemoveComputer, SetForceUpdate};
+use crate::store::passwords::within_history;
 use crate::store::timestamp;
 use axum::Json;
 use axum::extract::State;
@@ -136,7 +137,10 @@ pub(crate) async fn passwords(
     Path(id): Path<i64>,
 ) -> Result<Json<Value>, ApiError> {
     find(&state, id).await?;
-    let passwords = state.store.passwords_of(id).await?;
+    let computer = state.store.cache.by_id(id);
+    let groups = computer.map_or_else(Vec::new, |computer| computer.state().groups.clone());
+    let rules = state.rules().passwords_for(&groups);
+    let passwords = within_history(state.store.passwords_of(id).await?, &rules);
     let shown = passwords.iter().map(|password| {
         json!({
             "username": password.username,

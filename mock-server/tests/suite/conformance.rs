@@ -161,7 +161,16 @@ async fn break_rule(rule: &str, scene: &mut Scene) {
             let body = json!({"jsonrpc": "2.0", "id": 1, "method": "oco.agent.hello",
                 "params": {"hostname": "old", "agent-key": "wrong", "data": data}});
             let body = body.to_string();
-            drop(send(scene.server.addr, "POST", "/api-agent.php", &[JSON], body.as_bytes()).await);
+            drop(
+                send(
+                    scene.server.addr,
+                    "POST",
+                    "/api-agent.php",
+                    &[JSON],
+                    body.as_bytes(),
+                )
+                .await,
+            );
         }
         "timestamp.missing" => drop(
             scene

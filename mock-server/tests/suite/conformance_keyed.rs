@@ -40,7 +40,8 @@ impl Scene {
     }
 
     async fn call(&self, method: &str, data: Value) -> Response {
-        self.send(&[JSON], self.body(method, data).to_string().as_bytes()).await
+        self.send(&[JSON], self.body(method, data).to_string().as_bytes())
+            .await
     }
 
     /// A hello whose data was changed.
@@ -74,14 +75,17 @@ impl Scene {
     }
 
     async fn download(&self, package: &str) -> Response {
-        self.fetch(&format!("hostname=old&agent-key={}&id={package}", self.key)).await
+        self.fetch(&format!("hostname=old&agent-key={}&id={package}", self.key))
+            .await
     }
 
     /// A job with a package for the agent, which has been told of it.
     async fn job(&self) -> i64 {
         let files = json!([{"name": "run.sh", "content": "ZWNobw=="}]);
         let package = json!({"name": "p", "version": "1", "procedure": "sh run.sh", "files": files});
-        let package = self.server.create("/packages", package).await["id"].as_i64().unwrap();
+        let package = self.server.create("/packages", package).await["id"]
+            .as_i64()
+            .unwrap();
         self.server.deploy(&[package], json!({})).await;
         let jobs = self.hello(json!({})).await.json()["result"]["params"]["software-jobs"].clone();
         jobs[0]["id"].as_i64().unwrap()
@@ -90,7 +94,9 @@ impl Scene {
 
 fn hello_data(change: Value) -> Value {
     let mut data = json!({"agent_version": "1.1.6", "networks": []});
-    data.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    data.as_object_mut()
+        .unwrap()
+        .extend(change.as_object().unwrap().clone());
     data
 }
 
@@ -101,16 +107,37 @@ async fn break_rule(rule: &str, scene: &Scene) -> bool {
     let hello = scene.body("hello", hello_data(json!({}))).to_string();
     let encoded = [JSON, ("content-encoding", "identity")];
     match rule {
-        "http.content-type" => drop(scene.send(&[("content-type", "text/json")], hello.as_bytes()).await),
+        "http.content-type" => drop(
+            scene
+                .send(&[("content-type", "text/json")], hello.as_bytes())
+                .await,
+        ),
         "http.method" => {
-            drop(send(scene.server.addr, "PUT", "/api-agent.php", &[JSON], hello.as_bytes()).await);
+            drop(
+                send(
+                    scene.server.addr,
+                    "PUT",
+                    "/api-agent.php",
+                    &[JSON],
+                    hello.as_bytes(),
+                )
+                .await,
+            );
         }
         "http.encoding" => drop(scene.send(&encoded, hello.as_bytes()).await),
         "envelope.json" => drop(scene.send(&[JSON], &hello.as_bytes()[..hello.len() - 1]).await),
         "envelope.method" => drop(scene.call("dance", json!({"a": 1})).await),
-        "key.wrong" => drop(scene.hello_with(|params| params["agent-key"] = "another".into()).await),
+        "key.wrong" => drop(
+            scene
+                .hello_with(|params| params["agent-key"] = "another".into())
+                .await,
+        ),
         "data.missing" => {
-            drop(scene.hello_with(|params| drop_member(&mut params["data"], "networks")).await);
+            drop(
+                scene
+                    .hello_with(|params| drop_member(&mut params["data"], "networks"))
+                    .await,
+            );
         }
         "data.type" => drop(scene.hello(json!({"uptime": "long"})).await),
         "data.range" => drop(scene.hello(json!({"battery_level": 1.5})).await),
@@ -122,7 +149,11 @@ async fn break_rule(rule: &str, scene: &Scene) -> bool {
         }
         "data.unknown" => drop(scene.hello_with(|params| params["timestamp"] = 1.into()).await),
         "data.size" => drop(scene.hello(network(&json!({"interface": "x".repeat(256)}))).await),
-        "secret.key" => drop(scene.hello_with(|params| params["uid"] = scene.key.clone().into()).await),
+        "secret.key" => drop(
+            scene
+                .hello_with(|params| params["uid"] = scene.key.clone().into())
+                .await,
+        ),
         "secret.password" if is_current => {
             let password = json!({"username": "u", "password": "in the clear"});
             drop(scene.call("passwords", json!({"passwords": [password]})).await);
@@ -165,8 +196,14 @@ async fn break_rule(rule: &str, scene: &Scene) -> bool {
             drop(scene.report(job, 2, json!(5)).await);
         }
         // Requests have no signature, no timestamp and no headers of their own.
-        "http.header-case" | "signature.missing" | "signature.form" | "signature.wrong" | "timestamp.missing"
-        | "timestamp.decimals" | "timestamp.not-newer" | "timestamp.future" => return false,
+        "http.header-case"
+        | "signature.missing"
+        | "signature.form"
+        | "signature.wrong"
+        | "timestamp.missing"
+        | "timestamp.decimals"
+        | "timestamp.not-newer"
+        | "timestamp.future" => return false,
         // Servers of 2022 ask for no passwords and force no updates.
         "secret.password" | "passwords.refused" | "update.too-often" => return false,
         other => panic!("nothing breaks {other}"),
@@ -181,7 +218,10 @@ fn drop_member(value: &mut Value, name: &str) {
 fn network(change: &Value) -> Value {
     let mut network = json!({"addr": "192.0.2.1", "netmask": "255.255.255.0", "broadcast": "-",
         "mac": "02:fc:00:00:00:01", "interface": "eth0"});
-    network.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    network
+        .as_object_mut()
+        .unwrap()
+        .extend(change.as_object().unwrap().clone());
     json!({"networks": [network]})
 }
 
@@ -241,7 +281,9 @@ async fn what_keyed_requests_may_not_be_is_found_by_its_kind() {
     assert_found(&old.server, "data.missing").await;
     old.hello_with(|params| params["server-key"] = "x".into()).await;
     assert_found(&old.server, "secret.key").await;
-    current.hello_with(|params| params["data"]["services"] = json!([{"name": key}])).await;
+    current
+        .hello_with(|params| params["data"]["services"] = json!([{"name": key}]))
+        .await;
     assert_found(&current.server, "data.missing").await;
     // An older name for reports, which no server of today knows.
     let report = json!({"job-id": 1, "state": 3, "return-code": 0, "message": ""});
@@ -256,7 +298,12 @@ async fn a_keyed_agent_as_it_should_be_is_not_found_fault_with() {
         let scene = Scene::new(generation).await;
         let partition = json!({"device": "/dev/sda1", "mountpoint": "/", "filesystem": "ext4", "size": 2,
             "free": 1, "name": "", "serial": "x", "uuid": "x", "encrypted": false});
-        scene.call("update", json!({"os": "Debian", "partitions": [partition], "logins": null})).await;
+        scene
+            .call(
+                "update",
+                json!({"os": "Debian", "partitions": [partition], "logins": null}),
+            )
+            .await;
         let job = scene.job().await;
         for (state, code) in [(1, 0), (2, 0), (3, 0), (3, 0)] {
             assert_eq!(scene.report(job, state, json!(code)).await.status, 200);
@@ -286,7 +333,10 @@ async fn a_keyed_agent_as_it_should_be_is_not_found_fault_with() {
 async fn who_may_not_register_is_not_found_fault_with() {
     for generation in [ServerGeneration::Current, ServerGeneration::September2022] {
         let scene = Scene::new(generation).await;
-        scene.server.change("PUT", "/settings", Some(json!({"self_registration": false}))).await;
+        scene
+            .server
+            .change("PUT", "/settings", Some(json!({"self_registration": false})))
+            .await;
         let mut body = scene.body("hello", hello_data(json!({})));
         body["params"]["hostname"] = "new".into();
         body["params"]["agent-key"] = REGISTRATION_KEY.into();

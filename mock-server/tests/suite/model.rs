@@ -10,7 +10,7 @@ mod reference;
 mod wire;
 mod world;
 
-use ops::{Op, life};
+use ops::{By, Form, Kind, Op, Secret, Window, hello, life};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
@@ -25,7 +25,10 @@ const TIME: Duration = Duration::from_secs(25);
 
 /// Lives a life; what is wrong with it.
 fn live(ops: &[Op]) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let lived = std::panic::catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(async {
             let mut world = World::new().await;
@@ -37,7 +40,8 @@ fn live(ops: &[Op]) -> Result<(), String> {
     }));
     lived.map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
-        text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+        text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+            .unwrap_or_default()
     })
 }
 
@@ -48,7 +52,9 @@ fn lives_well(ops: &[Op]) {
 
 #[test]
 fn no_life_of_a_server_leads_where_the_specification_does_not() {
-    let cases: Option<u32> = std::env::var("OCO_MODEL_CASES").ok().map(|cases| cases.parse().unwrap());
+    let cases: Option<u32> = std::env::var("OCO_MODEL_CASES")
+        .ok()
+        .map(|cases| cases.parse().unwrap());
     let config = Config {
         cases: cases.unwrap_or(LIVES),
         max_shrink_iters: 4000,
@@ -64,5 +70,161 @@ fn no_life_of_a_server_leads_where_the_specification_does_not() {
     });
     if let Err(error) = result {
         panic!("{error}");
+    }
+}
+
+/// A package, and a registered computer.
+fn beginning() -> Vec<Op> {
+    vec![hello(0), package(), package()]
+}
+
+fn package() -> Op {
+    Op::Package {
+        family: 0,
+        codes: 0,
+        file: false,
+        upgrade: 0,
+        os: 0,
+    }
+}
+
+/// Two jobs of a container that ends after a while and gives up after a failure.
+fn deploy_both_for_a_while() -> Op {
+    Op::Deploy {
+        by: By::Rest,
+        packages: vec![0, 1],
+        computers: vec![0],
+        priority: 0,
+        abort: true,
+        again: true,
+        window: Window {
+            start: 0,
+            length: Some(150),
+            ranges: 0,
+        },
+    }
+}
+
+fn report(job: u8, state: i64, code: Option<i64>) -> Op {
+    Op::Report {
+        agent: 0,
+        form: Form::Fitting,
+        job,
+        state,
+        code,
+    }
+}
+
+fn password(password: u8, revoke: bool) -> Op {
+    let (form, secret) = (Form::Fitting, Secret::Encrypted);
+    Op::Passwords {
+        agent: 0,
+        form,
+        account: 0,
+        password,
+        revoke,
+        secret,
+    }
+}
+
+#[test]
+fn a_password_that_a_revocation_brings_back_was_not_forgotten() {
+    let rule = Op::PasswordRule {
+        account: 0,
+        group: None,
+        valid_for: 60,
+        history: Some(0),
+    };
+    lives_well(&[
+        rule,
+        hello(0),
+        password(0, false),
+        Op::Forward { seconds: 301 },
+        password(1, false),
+        password(1, true),
+        hello(0),
+        password(2, false),
+        password(3, false),
+        password(2, true),
+    ]);
+}
+
+#[test]
+fn jobs_that_have_expired_are_not_given_up_by_a_failure_before_them() {
+    let mut ops = beginning();
+    ops.extend([
+        deploy_both_for_a_while(),
+        report(0, 2, None),
+        Op::Forward { seconds: 150 },
+        report(0, 3, Some(3)),
+    ]);
+    lives_well(&ops);
+}
+
+#[test]
+fn what_has_only_expired_jobs_is_removed_without_force() {
+    let mut ops = beginning();
+    ops.extend([
+        deploy_both_for_a_while(),
+        Op::RemovePackage {
+            package: 0,
+            by: By::Client,
+            force: false,
+        },
+        Op::Remove {
+            agent: 0,
+            by: By::Client,
+            force: false,
+        },
+        Op::Forward { seconds: 150 },
+        Op::RemovePackage {
+            package: 0,
+            by: By::Client,
+            force: false,
+        },
+        Op::Remove {
+            agent: 0,
+            by: By::Client,
+            force: false,
+        },
+    ]);
+    lives_well(&ops);
+}
+
+#[test]
+fn jobs_of_a_rule_are_taken_from_who_leaves_its_group() {
+    let member = |kind, belongs| Op::Member {
+        kind,
+        group: 0,
+        member: 0,
+        belongs,
+    };
+    for leaves in [Kind::Computers, Kind::Packages] {
+        let mut ops = beginning();
+        ops.extend([
+            Op::Group {
+                kind: Kind::Computers,
+                parent: None,
+            },
+            Op::Group {
+                kind: Kind::Packages,
+                parent: None,
+            },
+            member(Kind::Computers, true),
+            member(Kind::Packages, true),
+            Op::Rule {
+                computers: 0,
+                packages: 0,
+                priority: 0,
+                abort: false,
+                enabled: true,
+            },
+            hello(0),
+            member(leaves, false),
+            hello(0),
+            member(leaves, true),
+            hello(0),
+        ]);
+        lives_well(&ops);
     }
 }

@@ -22,27 +22,60 @@ impl World {
             Op::Create { agent, by } => self.create_computer(agent, by).await,
             Op::Remove { agent, by, force } => self.remove_computer(agent, by, force).await,
             Op::Force { agent, on } => self.force_update(agent, on).await,
-            Op::Package { family, codes, file, upgrade, os } => {
-                let os = SYSTEMS.get(usize::from(os)).copied().flatten().unwrap_or_default();
+            Op::Package {
+                family,
+                codes,
+                file,
+                upgrade,
+                os,
+            } => {
+                let os = SYSTEMS
+                    .get(usize::from(os))
+                    .copied()
+                    .flatten()
+                    .unwrap_or_default();
                 let codes = CODES[usize::from(codes)];
-                self.add_package(Package { family, codes, file, upgrade, os: os.to_uppercase() }).await;
+                self.add_package(Package {
+                    family,
+                    codes,
+                    file,
+                    upgrade,
+                    os: os.to_uppercase(),
+                })
+                .await;
             }
             Op::RemovePackage { package, by, force } => self.remove_package(package, by, force).await,
-            Op::Deploy { by, packages, computers, priority, abort, again, window } => {
-                self.deploy(by, (&packages, &computers), (priority, abort, again), window).await;
+            Op::Deploy {
+                by,
+                packages,
+                computers,
+                priority,
+                abort,
+                again,
+                window,
+            } => {
+                self.deploy(by, (&packages, &computers), (priority, abort, again), window)
+                    .await;
             }
             Op::Uninstall { installation, abort } => self.uninstall(installation, abort).await,
             Op::RemoveContainer { container } => {
-                let Some(id) = pick_of(self.reference.containers.keys().copied(), container) else { return };
+                let Some(id) = pick_of(self.reference.containers.keys().copied(), container) else {
+                    return;
+                };
                 self.client("oco.job_container.remove", json!({"id": id})).await;
                 self.reference.containers.remove(&id);
-                self.reference.jobs.retain(|_, job| job.owner != Owner::Container(id));
+                self.reference
+                    .jobs
+                    .retain(|_, job| job.owner != Owner::Container(id));
             }
             Op::RemoveJob { job } => {
                 let jobs = self.reference.jobs.iter();
                 let jobs = jobs.filter(|(_, job)| matches!(job.owner, Owner::Container(_)));
-                let Some(id) = pick_of(jobs.map(|(id, _)| *id), job) else { return };
-                self.client("oco.job_container.job.remove", json!({"id": id})).await;
+                let Some(id) = pick_of(jobs.map(|(id, _)| *id), job) else {
+                    return;
+                };
+                self.client("oco.job_container.job.remove", json!({"id": id}))
+                    .await;
                 self.reference.jobs.remove(&id);
             }
             Op::RemoveInstallation { installation } => self.forget_installation(installation).await,
@@ -55,41 +88,83 @@ impl World {
     async fn set_up(&mut self, op: &Op) {
         match op.clone() {
             Op::Group { kind, parent } => {
-                let parent = parent.and_then(|pick| pick_of(self.reference.groups(kind).keys().copied(), pick));
+                let parent =
+                    parent.and_then(|pick| pick_of(self.reference.groups(kind).keys().copied(), pick));
                 let id = self.server.group(kind.name(), "g", parent, &[]).await;
-                self.reference.groups(kind).insert(id, Group { parent, ..Group::default() });
+                self.reference.groups(kind).insert(
+                    id,
+                    Group {
+                        parent,
+                        ..Group::default()
+                    },
+                );
             }
             Op::RemoveGroup { kind, group } => {
-                let Some(id) = pick_of(self.reference.groups(kind).keys().copied(), group) else { return };
-                self.server.change("DELETE", &format!("/groups/{}/{id}", kind.name()), None).await;
+                let Some(id) = pick_of(self.reference.groups(kind).keys().copied(), group) else {
+                    return;
+                };
+                self.server
+                    .change("DELETE", &format!("/groups/{}/{id}", kind.name()), None)
+                    .await;
                 self.reference.remove_group(kind, id);
             }
-            Op::Member { kind, group, member, belongs } => self.change_member(kind, group, member, belongs).await,
-            Op::Rule { computers, packages, priority, abort, enabled } => {
+            Op::Member {
+                kind,
+                group,
+                member,
+                belongs,
+            } => self.change_member(kind, group, member, belongs).await,
+            Op::Rule {
+                computers,
+                packages,
+                priority,
+                abort,
+                enabled,
+            } => {
                 let computers = pick_of(self.reference.computer_groups.keys().copied(), computers);
                 let packages = pick_of(self.reference.package_groups.keys().copied(), packages);
-                let (Some(computers), Some(packages)) = (computers, packages) else { return };
+                let (Some(computers), Some(packages)) = (computers, packages) else {
+                    return;
+                };
                 let rule = json!({"name": "r", "computer_group": computers, "package_group": packages,
                     "priority": priority, "sequence_mode": u8::from(abort), "enabled": enabled});
-                let id = self.server.create("/deployment-rules", rule).await["id"].as_i64().unwrap();
-                let rule = Rule { computers, packages, priority, abort, enabled };
+                let id = self.server.create("/deployment-rules", rule).await["id"]
+                    .as_i64()
+                    .unwrap();
+                let rule = Rule {
+                    computers,
+                    packages,
+                    priority,
+                    abort,
+                    enabled,
+                };
                 self.reference.rules.insert(id, rule);
                 self.apply_rules().await;
             }
             Op::Enable { rule, on } => {
-                let Some(id) = pick_of(self.reference.rules.keys().copied(), rule) else { return };
+                let Some(id) = pick_of(self.reference.rules.keys().copied(), rule) else {
+                    return;
+                };
                 let path = format!("/deployment-rules/{id}");
-                self.server.change("PUT", &path, Some(json!({"enabled": on}))).await;
+                self.server
+                    .change("PUT", &path, Some(json!({"enabled": on})))
+                    .await;
                 self.reference.rules.get_mut(&id).unwrap().enabled = on;
                 self.apply_rules().await;
             }
             Op::Policies { owner, keys } => {
                 let groups = self.reference.computer_groups.keys().copied();
                 let owner = owner.and_then(|pick| pick_of(groups, pick));
-                let path = owner.map_or("/policies".into(), |id| format!("/groups/computers/{id}/policies"));
-                let policies = keys.iter().map(|(key, value)| (format!("JSON:/p.json:{key}"), i64::from(*value)));
+                let path = owner.map_or("/policies".into(), |id| {
+                    format!("/groups/computers/{id}/policies")
+                });
+                let policies = keys
+                    .iter()
+                    .map(|(key, value)| (format!("JSON:/p.json:{key}"), i64::from(*value)));
                 let policies = policies.collect();
-                self.server.change("PUT", &path, Some(json!({"machine": policies}))).await;
+                self.server
+                    .change("PUT", &path, Some(json!({"machine": policies})))
+                    .await;
                 self.reference.policies.insert(owner, policies);
             }
             Op::EventRule { log } => {
@@ -97,11 +172,22 @@ impl World {
                 self.server.create("/event-rules", json!({"log": log})).await;
                 self.reference.event_rules.push(log.into());
             }
-            Op::PasswordRule { account, group, valid_for, history } => {
+            Op::PasswordRule {
+                account,
+                group,
+                valid_for,
+                history,
+            } => {
                 let groups = self.reference.computer_groups.keys().copied();
                 let group = group.and_then(|pick| pick_of(groups, pick));
                 let account = ACCOUNTS[usize::from(account)].to_owned();
-                self.add_password_rule(PasswordRule { account, group, valid_for, history }).await;
+                self.add_password_rule(PasswordRule {
+                    account,
+                    group,
+                    valid_for,
+                    history,
+                })
+                .await;
             }
             _ => unreachable!("{op:?} is no administrator's"),
         }
@@ -123,8 +209,10 @@ impl World {
         let known = self.reference.computers.contains_key(&name);
         let id = match by {
             By::Rest => {
-                let (status, answer) =
-                    self.server.rest("POST", "/computers", Some(json!({"hostname": name}))).await;
+                let (status, answer) = self
+                    .server
+                    .rest("POST", "/computers", Some(json!({"hostname": name})))
+                    .await;
                 assert_eq!(status, if known { 409 } else { 201 });
                 answer["id"].as_i64()
             }
@@ -137,17 +225,33 @@ impl World {
         };
         if !known {
             let id = id.unwrap();
-            self.reference.computers.insert(name, Computer { id, ..Computer::default() });
+            self.reference.computers.insert(
+                name,
+                Computer {
+                    id,
+                    ..Computer::default()
+                },
+            );
         }
     }
 
     async fn remove_computer(&mut self, agent: usize, by: By, force: bool) {
         let name = self.wires[agent].hostname.to_lowercase();
-        let Some(computer) = self.reference.computers.get(&name) else { return };
+        let Some(computer) = self.reference.computers.get(&name) else {
+            return;
+        };
         let id = computer.id;
-        let busy = self.reference.jobs.values().any(|job| job.computer == id && job.is_active());
+        let busy = self
+            .reference
+            .jobs
+            .values()
+            .any(|job| job.computer == id && job.is_active());
         match by {
-            By::Rest => self.server.change("DELETE", &format!("/computers/{id}"), None).await,
+            By::Rest => {
+                self.server
+                    .change("DELETE", &format!("/computers/{id}"), None)
+                    .await
+            }
             By::Client => {
                 let data = json!({"id": id, "force": force});
                 let removed = self.server.client(ADMIN, "oco.computer.remove", data).await;
@@ -165,28 +269,51 @@ impl World {
         let name = self.wires[agent].hostname.to_lowercase();
         if let Some(computer) = self.reference.computers.get_mut(&name) {
             let path = format!("/computers/{}", computer.id);
-            self.server.change("PUT", &path, Some(json!({"force_update": on}))).await;
+            self.server
+                .change("PUT", &path, Some(json!({"force_update": on})))
+                .await;
             computer.force_update = on;
         }
     }
 
     async fn add_package(&mut self, package: Package) {
         self.versions += 1;
-        let files = if package.file { json!([{"name": "a", "content": "YQ=="}]) } else { json!([]) };
+        let files = if package.file {
+            json!([{"name": "a", "content": "YQ=="}])
+        } else {
+            json!([])
+        };
         let new = json!({"name": format!("family {}", package.family), "version": self.versions.to_string(),
             "procedure": "install", "success_codes": package.codes, "upgrade_behavior": package.upgrade,
             "uninstall_procedure": "uninstall", "compatible_os": package.os, "files": files});
         let id = self.server.create("/packages", new).await["id"].as_i64().unwrap();
-        assert!(self.packages_seen.insert(id), "the number of package {id} is used again");
+        assert!(
+            self.packages_seen.insert(id),
+            "the number of package {id} is used again"
+        );
         self.reference.packages.insert(id, package);
     }
 
     async fn remove_package(&mut self, package: Pick, by: By, force: bool) {
-        let Some(id) = pick_of(self.reference.packages.keys().copied(), package) else { return };
-        let busy = self.reference.jobs.values().any(|job| job.package == id && job.is_active())
-            || self.reference.installations.values().any(|(_, package)| *package == id);
+        let Some(id) = pick_of(self.reference.packages.keys().copied(), package) else {
+            return;
+        };
+        let busy = self
+            .reference
+            .jobs
+            .values()
+            .any(|job| job.package == id && job.is_active())
+            || self
+                .reference
+                .installations
+                .values()
+                .any(|(_, package)| *package == id);
         match by {
-            By::Rest => self.server.change("DELETE", &format!("/packages/{id}"), None).await,
+            By::Rest => {
+                self.server
+                    .change("DELETE", &format!("/packages/{id}"), None)
+                    .await
+            }
             By::Client => {
                 let data = json!({"id": id, "force": force});
                 let removed = self.server.client(ADMIN, "oco.package.remove", data).await;
@@ -208,7 +335,9 @@ impl World {
         window: Window,
     ) {
         let all = self.reference.packages.keys();
-        let packages = packages.iter().filter_map(|pick| pick_of(all.clone().copied(), *pick));
+        let packages = packages
+            .iter()
+            .filter_map(|pick| pick_of(all.clone().copied(), *pick));
         let mut packages: Vec<i64> = packages.collect();
         let all = self.reference.computers.values().map(|computer| computer.id);
         let computers = computers.iter().filter_map(|pick| pick_of(all.clone(), *pick));
@@ -221,7 +350,10 @@ impl World {
         }
         let now = self.reference.now;
         let start = now.checked_add_signed(window.start * 1_000_000).unwrap();
-        let end = window.length.map(|length| start + length * 1_000_000).filter(|_| by == By::Rest);
+        let end = window
+            .length
+            .map(|length| start + length * 1_000_000)
+            .filter(|_| by == By::Rest);
         let ranges = RANGES[usize::from(window.ranges)];
         let (id, start) = match by {
             By::Rest => {
@@ -240,13 +372,22 @@ impl World {
                 (number(&created["id"]).unwrap(), now)
             }
         };
-        let container = Container { priority, abort, start, end, allows: window.ranges < 2 };
+        let container = Container {
+            priority,
+            abort,
+            start,
+            end,
+            allows: window.ranges < 2,
+        };
         self.reference.containers.insert(id, container);
         let mut new = Vec::new();
         for (position, package) in packages.iter().enumerate() {
             for computer in &computers {
                 new.extend(self.replaced(Owner::Container(id), *computer, *package, position, again));
-                new.push(self.reference.new_job(Owner::Container(id), *computer, *package, position, again));
+                new.push(
+                    self.reference
+                        .new_job(Owner::Container(id), *computer, *package, position, again),
+                );
             }
         }
         self.reference.expire();
@@ -271,27 +412,40 @@ impl World {
 
     async fn uninstall(&mut self, installation: Pick, abort: bool) {
         self.learn_installations().await;
-        let Some(id) = pick_of(self.reference.installations.keys().copied(), installation) else { return };
+        let Some(id) = pick_of(self.reference.installations.keys().copied(), installation) else {
+            return;
+        };
         let data = json!({"name": "u", "installation_ids": [id], "sequence_mode": u8::from(abort)});
         let created = self.client("oco.job_container.uninstall", data).await;
         let container = number(&created["id"]).unwrap();
         let start = self.reference.now;
-        let with = Container { priority: 0, abort, start, end: None, allows: true };
+        let with = Container {
+            priority: 0,
+            abort,
+            start,
+            end: None,
+            allows: true,
+        };
         self.reference.containers.insert(container, with);
         let (computer, package) = self.reference.installations[&id];
         let job = Job {
             uninstall: true,
             codes: "0",
             state: "pending",
-            ..self.reference.new_job(Owner::Container(container), computer, package, 0, true)
+            ..self
+                .reference
+                .new_job(Owner::Container(container), computer, package, 0, true)
         };
         self.check_job_list(vec![job]).await;
     }
 
     async fn forget_installation(&mut self, installation: Pick) {
         self.learn_installations().await;
-        let Some(id) = pick_of(self.reference.installations.keys().copied(), installation) else { return };
-        self.client("oco.remove_installation_assignment", json!({"id": id})).await;
+        let Some(id) = pick_of(self.reference.installations.keys().copied(), installation) else {
+            return;
+        };
+        self.client("oco.remove_installation_assignment", json!({"id": id}))
+            .await;
         let (computer, package) = self.reference.installations.remove(&id).unwrap();
         // A rule that wants it there makes a new job.
         self.reference.jobs.retain(|_, job| {
@@ -303,15 +457,26 @@ impl World {
 
     async fn change_member(&mut self, kind: Kind, group: Pick, member: Pick, belongs: bool) {
         let members: Vec<i64> = match kind {
-            Kind::Computers => self.reference.computers.values().map(|computer| computer.id).collect(),
+            Kind::Computers => self
+                .reference
+                .computers
+                .values()
+                .map(|computer| computer.id)
+                .collect(),
             Kind::Packages => self.reference.packages.keys().copied().collect(),
         };
         let group = pick_of(self.reference.groups(kind).keys().copied(), group);
-        let (Some(group), Some(member)) = (group, pick_of(members.into_iter(), member)) else { return };
+        let (Some(group), Some(member)) = (group, pick_of(members.into_iter(), member)) else {
+            return;
+        };
         let path = format!("/groups/{}/{group}/members/{member}", kind.name());
         let method = if belongs { "PUT" } else { "DELETE" };
         self.server.change(method, &path, None).await;
-        self.reference.groups(kind).get_mut(&group).unwrap().change(member, belongs);
+        self.reference
+            .groups(kind)
+            .get_mut(&group)
+            .unwrap()
+            .change(member, belongs);
         self.apply_rules().await;
     }
 
@@ -323,6 +488,10 @@ impl World {
         let again = others.any(|other| (&other.account, other.group) == (&rule.account, rule.group));
         assert_eq!(status, if again { 409 } else { 201 }, "{answer}");
         if !again {
+            let account = rule.account.clone();
+            self.reference
+                .histories
+                .extend(rule.history.map(|history| (account, history)));
             self.reference.password_rules.push(rule);
         }
     }
@@ -346,7 +515,10 @@ impl World {
 
 /// Jobs of a container that was over before it was made.
 fn expire_at_once(jobs: &mut [Job], end: Option<u64>, now: u64) {
-    for job in jobs.iter_mut().filter(|job| job.state == "pending" && end.is_some_and(|end| end <= now)) {
+    for job in jobs
+        .iter_mut()
+        .filter(|job| job.state == "pending" && end.is_some_and(|end| end <= now))
+    {
         job.state = "expired";
     }
 }

@@ -146,7 +146,11 @@ fn window() -> impl Strategy<Value = Window> {
     let start = prop_oneof![6 => Just(0_i64), 1 => Just(-100_i64), 2 => Just(100_i64)];
     let length = option::weighted(0.4, prop_oneof![Just(150_u64), Just(400_u64)]);
     let ranges = prop_oneof![6 => Just(0_u8), 1 => Just(1_u8), 1 => Just(2_u8)];
-    (start, length, ranges).prop_map(|(start, length, ranges)| Window { start, length, ranges })
+    (start, length, ranges).prop_map(|(start, length, ranges)| Window {
+        start,
+        length,
+        ranges,
+    })
 }
 
 /// What agents do.
@@ -156,7 +160,14 @@ fn of_agents() -> impl Strategy<Value = Op> {
     let code = prop_oneof![3 => Just(Some(0_i64)), 2 => Just(Some(3)), 1 => Just(None)];
     let secret =
         prop_oneof![6 => Just(Secret::Encrypted), 1 => Just(Secret::Plain), 1 => Just(Secret::Broken)];
-    let hello = (agent(), form(), prop::bool::weighted(0.1), proof(), time(), prop::bool::weighted(0.1));
+    let hello = (
+        agent(),
+        form(),
+        prop::bool::weighted(0.1),
+        proof(),
+        time(),
+        prop::bool::weighted(0.1),
+    );
     prop_oneof![
         6 => (hello, option::weighted(0.2, 0..3_u8)).prop_map(|((agent, form, old, proof, time, force), service)|
             Op::Hello { agent, form, old, proof, time, force, service }),
@@ -234,7 +245,10 @@ fn op() -> BoxedStrategy<Op> {
 
 /// Passwords of one computer, over and over.
 fn of_passwords() -> BoxedStrategy<Op> {
-    let rule = (option::weighted(0.2, any::<Pick>()), option::weighted(0.8, 0..2_usize));
+    let rule = (
+        option::weighted(0.2, any::<Pick>()),
+        option::weighted(0.8, 0..2_usize),
+    );
     prop_oneof![
         6 => (0..3_u8, prop::bool::weighted(0.4)).prop_map(|(password, revoke)| Op::Passwords {
             agent: 0, form: Form::Fitting, account: 0, password, revoke, secret: Secret::Encrypted }),
@@ -248,7 +262,12 @@ fn of_passwords() -> BoxedStrategy<Op> {
 /// Jobs of containers that begin, end and fail while agents report them.
 fn of_jobs() -> BoxedStrategy<Op> {
     let picks = || vec(any::<Pick>(), 2..4);
-    let report = (0..AGENTS, any::<Pick>(), prop::sample::select(vec![1_i64, 2, 3, 3, -1]), 0..2_i64);
+    let report = (
+        0..AGENTS,
+        any::<Pick>(),
+        prop::sample::select(vec![1_i64, 2, 3, 3, -1]),
+        0..2_i64,
+    );
     prop_oneof![
         4 => report.prop_map(|(agent, job, state, code)| Op::Report {
             agent, form: Form::Fitting, job, state, code: Some(code * 3) }),
@@ -265,6 +284,26 @@ fn of_jobs() -> BoxedStrategy<Op> {
     .boxed()
 }
 
+/// Deployment rules of groups whose members change.
+fn of_groups() -> BoxedStrategy<Op> {
+    let report = (
+        0..AGENTS,
+        any::<Pick>(),
+        prop::sample::select(vec![2_i64, 3, 3]),
+        0..2_i64,
+    );
+    prop_oneof![
+        6 => of_rules(),
+        3 => report.prop_map(|(agent, job, state, code)| Op::Report {
+            agent, form: Form::Fitting, job, state, code: Some(code * 3) }),
+        3 => (0..AGENTS).prop_map(hello),
+        1 => (0..AGENTS).prop_map(|agent| Op::Update {
+            agent, form: Form::Fitting, proof: Proof::Own, os: 0 }),
+        1 => any::<Pick>().prop_map(|installation| Op::RemoveInstallation { installation }),
+    ]
+    .boxed()
+}
+
 /// A life of a server. It begins with what most of it needs, and goes on with all that there is or one part of it.
 pub(super) fn life(max: usize) -> impl Strategy<Value = Vec<Op>> {
     let beginning = vec(
@@ -277,12 +316,21 @@ pub(super) fn life(max: usize) -> impl Strategy<Value = Vec<Op>> {
         0..10,
     );
     let part = |op: BoxedStrategy<Op>| vec(op, 1..max);
-    let then = prop_oneof![3 => part(op()), 1 => part(of_passwords()), 1 => part(of_jobs())];
+    let then =
+        prop_oneof![3 => part(op()), 1 => part(of_passwords()), 1 => part(of_jobs()), 1 => part(of_groups())];
     (beginning, then).prop_map(|(beginning, then)| [beginning, then].concat())
 }
 
 /// A hello as it should be.
 pub(super) fn hello(agent: usize) -> Op {
     let (form, proof, time) = (Form::Fitting, Proof::Own, Time::Newer);
-    Op::Hello { agent, form, old: false, proof, time, force: false, service: None }
+    Op::Hello {
+        agent,
+        form,
+        old: false,
+        proof,
+        time,
+        force: false,
+        service: None,
+    }
 }

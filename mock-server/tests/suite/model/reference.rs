@@ -29,6 +29,8 @@ pub(super) struct Reference {
     pub(super) policies: BTreeMap<Option<i64>, BTreeMap<String, i64>>,
     pub(super) event_rules: Vec<String>,
     pub(super) password_rules: Vec<PasswordRule>,
+    /// What rules have ever wanted kept of an account beside its current password.
+    pub(super) histories: Vec<(String, usize)>,
 }
 
 /// A computer.
@@ -157,6 +159,7 @@ impl Reference {
             policies: BTreeMap::new(),
             event_rules: Vec::new(),
             password_rules: Vec::new(),
+            histories: Vec::new(),
         }
     }
 
@@ -197,7 +200,10 @@ impl Reference {
     /// The jobs that a computer is sent, with what their order depends on: rules before containers, the higher priority
     /// first, the earlier start first.
     pub(super) fn sent_jobs(&self, computer: i64) -> BTreeMap<i64, (bool, i64, u64)> {
-        let active = self.jobs.iter().filter(|(_, job)| job.computer == computer && job.is_active());
+        let active = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| job.computer == computer && job.is_active());
         let sent = active.filter(|(_, job)| self.is_due(job).1);
         sent.map(|(id, job)| {
             let rank = match job.owner {
@@ -273,7 +279,11 @@ impl Reference {
         }
         if !self.is_installed(job.computer, job.package) {
             // The server's number for it is not known yet.
-            let id = self.installations.keys().next().map_or(-1, |least| least.min(&0) - 1);
+            let id = self
+                .installations
+                .keys()
+                .next()
+                .map_or(-1, |least| least.min(&0) - 1);
             self.installations.insert(id, here);
         }
     }
@@ -292,7 +302,10 @@ impl Reference {
     }
 
     pub(super) fn computer(&self, id: i64) -> &Computer {
-        self.computers.values().find(|computer| computer.id == id).unwrap()
+        self.computers
+            .values()
+            .find(|computer| computer.id == id)
+            .unwrap()
     }
 
     /// The jobs that deployment rules want and that are not there. Those that wait and are wanted no more go.
@@ -321,7 +334,14 @@ impl Reference {
         wanted
     }
 
-    pub(super) fn new_job(&self, owner: Owner, computer: i64, package: i64, position: usize, again: bool) -> Job {
+    pub(super) fn new_job(
+        &self,
+        owner: Owner,
+        computer: i64,
+        package: i64,
+        position: usize,
+        again: bool,
+    ) -> Job {
         Job {
             owner,
             computer,
@@ -345,7 +365,9 @@ impl Reference {
 
     fn groups_of(&self, computer: i64) -> impl Iterator<Item = i64> {
         let groups = self.computer_groups.iter();
-        groups.filter(move |(_, group)| group.has(computer)).map(|(id, _)| *id)
+        groups
+            .filter(move |(_, group)| group.has(computer))
+            .map(|(id, _)| *id)
     }
 
     /// The policies of a computer: those for all, then those of its groups, the nearer ones over the others.
@@ -361,8 +383,10 @@ impl Reference {
 
     /// The password rules of a computer: of several for one account the first.
     pub(super) fn password_rules_of(&self, computer: i64) -> Vec<&PasswordRule> {
-        let within: BTreeSet<i64> =
-            self.groups_of(computer).flat_map(|group| self.lineage(group)).collect();
+        let within: BTreeSet<i64> = self
+            .groups_of(computer)
+            .flat_map(|group| self.lineage(group))
+            .collect();
         let mut rules: Vec<&PasswordRule> = Vec::new();
         for rule in &self.password_rules {
             let holds = rule.group.is_none_or(|group| within.contains(&group));
@@ -377,7 +401,10 @@ impl Reference {
     pub(super) fn due_passwords(&self, computer: &Computer) -> Vec<String> {
         let rules = self.password_rules_of(computer.id);
         let due = rules.into_iter().filter(|rule| {
-            let last = computer.passwords.iter().rfind(|(account, ..)| *account == rule.account);
+            let last = computer
+                .passwords
+                .iter()
+                .rfind(|(account, ..)| *account == rule.account);
             last.is_none_or(|(_, _, at)| self.now - at >= rule.valid_for * 1_000_000)
         });
         due.map(|rule| rule.account.clone()).collect()
@@ -386,7 +413,11 @@ impl Reference {
     /// Stores or revokes a password: whether anything happened.
     pub(super) fn password(&mut self, hostname: &str, account: &str, password: &str, revoke: bool) -> bool {
         let id = self.computers[hostname].id;
-        if !self.password_rules_of(id).iter().any(|rule| rule.account == account) {
+        if !self
+            .password_rules_of(id)
+            .iter()
+            .any(|rule| rule.account == account)
+        {
             return false;
         }
         let now = self.now;
@@ -404,8 +435,11 @@ impl Reference {
 
     /// How many passwords of an account are always there: the current one and the shortest history beside it.
     pub(super) fn kept_passwords(&self, account: &str) -> usize {
-        let rules = self.password_rules.iter().filter(|rule| rule.account == account);
-        rules.filter_map(|rule| rule.history).min().map_or(usize::MAX, |history| history + 1)
+        let histories = self.histories.iter().filter(|(user, _)| user == account);
+        histories
+            .map(|(_, history)| *history)
+            .min()
+            .map_or(usize::MAX, |history| history + 1)
     }
 
     pub(super) fn remove_computer(&mut self, hostname: &str) {
@@ -430,14 +464,18 @@ impl Reference {
     pub(super) fn remove_group(&mut self, kind: Kind, id: i64) {
         let groups = self.groups(kind);
         groups.remove(&id);
-        let inside: Vec<i64> =
-            groups.iter().filter(|(_, group)| group.parent == Some(id)).map(|(id, _)| *id).collect();
+        let inside: Vec<i64> = groups
+            .iter()
+            .filter(|(_, group)| group.parent == Some(id))
+            .map(|(id, _)| *id)
+            .collect();
         self.rules.retain(|_, rule| match kind {
             Kind::Computers => rule.computers != id,
             Kind::Packages => rule.packages != id,
         });
         let rules = &self.rules;
-        self.jobs.retain(|_, job| !matches!(job.owner, Owner::Rule(id) if !rules.contains_key(&id)));
+        self.jobs
+            .retain(|_, job| !matches!(job.owner, Owner::Rule(id) if !rules.contains_key(&id)));
         if kind == Kind::Computers {
             self.policies.remove(&Some(id));
             self.password_rules.retain(|rule| rule.group != Some(id));

@@ -65,14 +65,20 @@ impl Wire {
         let signature = key.map(|key| signature::sign(&Key::new(key), body.as_bytes()));
         let mut headers = vec![JSON];
         headers.extend(
-            signature.iter().filter(|_| !keyed).map(|signature| ("x-oco-agent-signature", signature.as_str())),
+            signature
+                .iter()
+                .filter(|_| !keyed)
+                .map(|signature| ("x-oco-agent-signature", signature.as_str())),
         );
         send(server.addr, "POST", "/api-agent.php", &headers, body.as_bytes()).await
     }
 
     /// Downloads as the keyed generation does.
     pub(super) async fn fetch(&self, server: &TestServer, key: &str, package: i64) -> Response {
-        let path = format!("/api-agent.php?hostname={}&agent-key={key}&id={package}", self.hostname);
+        let path = format!(
+            "/api-agent.php?hostname={}&agent-key={key}&id={package}",
+            self.hostname
+        );
         send(server.addr, "GET", &path, &[], b"").await
     }
 
@@ -88,7 +94,12 @@ impl Wire {
 
     /// An answer that has to be a success: its `success` and `params`. It is signed, newer than the one before, and names
     /// the server key where the computer is served keyed.
-    pub(super) fn accept(&mut self, response: &Response, server_key: Option<&str>, keyed: bool) -> (Value, Value) {
+    pub(super) fn accept(
+        &mut self,
+        response: &Response,
+        server_key: Option<&str>,
+        keyed: bool,
+    ) -> (Value, Value) {
         assert_eq!(response.status, 200, "{}", response.text());
         let answer = response.json();
         assert_eq!((&answer["id"], &answer["error"]), (&json!(1), &Value::Null));
@@ -97,7 +108,10 @@ impl Wire {
         let named = params["server-key"].as_str();
         let key = Key::new(server_key.or(named).expect("a server key"));
         let signature = response.header("x-oco-server-signature").expect("a signature");
-        assert!(signature::verify(&key, &response.body, signature), "the signature does not fit");
+        assert!(
+            signature::verify(&key, &response.body, signature),
+            "the signature does not fit"
+        );
         if keyed {
             assert_eq!(named, Some(key.expose()), "keyed answers name the server key");
         }

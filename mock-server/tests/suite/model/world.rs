@@ -45,7 +45,11 @@ impl World {
     pub(super) async fn step(&mut self, op: &Op) {
         self.reference.expire();
         match op {
-            Op::Hello { .. } | Op::Update { .. } | Op::Report { .. } | Op::Download { .. } | Op::Events { .. }
+            Op::Hello { .. }
+            | Op::Update { .. }
+            | Op::Report { .. }
+            | Op::Download { .. }
+            | Op::Events { .. }
             | Op::Passwords { .. } => self.agent(op).await,
             Op::Forward { seconds } => {
                 self.server.clock.forward(*seconds);
@@ -68,8 +72,15 @@ impl World {
             let computer = &self.reference.computers[&name];
             let shown = self.server.get(&format!("/computers/{}", computer.id)).await;
             let service = &shown["inventory"]["services"][0]["details"];
-            assert_eq!(*service, json!(computer.service.map(|n| format!("{n} %"))), "{shown}");
-            let events = self.server.get(&format!("/computers/{}/events", computer.id)).await;
+            assert_eq!(
+                *service,
+                json!(computer.service.map(|n| format!("{n} %"))),
+                "{shown}"
+            );
+            let events = self
+                .server
+                .get(&format!("/computers/{}/events", computer.id))
+                .await;
             assert_eq!(events["events"].as_array().unwrap().len(), computer.events.len());
         }
         let findings = self.server.get("/conformance").await;
@@ -80,14 +91,19 @@ impl World {
     /// The number of a computer.
     pub(super) async fn computer_id(&self, name: &str) -> i64 {
         let listed = self.server.get(&format!("/computers?hostname={name}")).await;
-        listed["computers"][0]["id"].as_i64().expect("a computer of that name")
+        listed["computers"][0]["id"]
+            .as_i64()
+            .expect("a computer of that name")
     }
 
     /// The list of jobs is what the reference has, and beside it `new` ones, which get their numbers here.
     pub(super) async fn check_job_list(&mut self, mut new: Vec<Job>) {
         let listed = self.server.get("/jobs?limit=1000").await;
         let rows = listed["jobs"].as_array().unwrap();
-        let known: BTreeMap<i64, &Value> = rows.iter().map(|row| (row["id"].as_i64().unwrap(), row)).collect();
+        let known: BTreeMap<i64, &Value> = rows
+            .iter()
+            .map(|row| (row["id"].as_i64().unwrap(), row))
+            .collect();
         new.sort_by_key(|job| job.position);
         for (id, row) in &known {
             if self.reference.jobs.contains_key(id) {
@@ -104,7 +120,9 @@ impl World {
         }
         assert!(new.is_empty(), "not ordered: {new:?}");
         for (id, job) in &self.reference.jobs {
-            let row = known.get(id).unwrap_or_else(|| panic!("job {id} is gone: {job:?}"));
+            let row = known
+                .get(id)
+                .unwrap_or_else(|| panic!("job {id} is gone: {job:?}"));
             assert!(same(job, row), "{job:?} is listed as {row}");
         }
         self.reference.expire();
@@ -113,16 +131,31 @@ impl World {
     /// The passwords of a computer: all are acknowledged ones, the latest first, and none of the latest is missing.
     pub(super) async fn check_passwords(&self, name: &str) {
         let computer = &self.reference.computers[name];
-        let shown = self.server.get(&format!("/computers/{}/passwords", computer.id)).await;
-        let shown: Vec<(String, String)> = shown["passwords"].as_array().unwrap().iter()
-            .map(|row| (text(&row["username"]), text(&row["password"]))).collect();
+        let shown = self
+            .server
+            .get(&format!("/computers/{}/passwords", computer.id))
+            .await;
+        let shown: Vec<(String, String)> = shown["passwords"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| (text(&row["username"]), text(&row["password"])))
+            .collect();
         let accounts: BTreeSet<&String> = computer.passwords.iter().map(|(account, ..)| account).collect();
         let mut found = 0;
         for account in accounts {
-            let acknowledged: Vec<&String> = computer.passwords.iter().rev()
-                .filter(|(user, ..)| user == account).map(|(_, password, _)| password).collect();
-            let shown: Vec<&String> =
-                shown.iter().filter(|(user, _)| user == account).map(|(_, password)| password).collect();
+            let acknowledged: Vec<&String> = computer
+                .passwords
+                .iter()
+                .rev()
+                .filter(|(user, ..)| user == account)
+                .map(|(_, password, _)| password)
+                .collect();
+            let shown: Vec<&String> = shown
+                .iter()
+                .filter(|(user, _)| user == account)
+                .map(|(_, password)| password)
+                .collect();
             let kept = self.reference.kept_passwords(account).min(acknowledged.len());
             assert!(shown.len() >= kept, "of {acknowledged:?} only {shown:?} are left");
             assert_eq!(shown[..], acknowledged[..shown.len()], "{account} of {name}");
@@ -135,7 +168,11 @@ impl World {
     pub(super) async fn learn_installations(&mut self) {
         let mut learnt = BTreeMap::new();
         for computer in self.reference.computers.values() {
-            let shown = self.server.client(ADMIN, "oco.computer.get", json!({"id": computer.id})).await.unwrap();
+            let shown = self
+                .server
+                .client(ADMIN, "oco.computer.get", json!({"id": computer.id}))
+                .await
+                .unwrap();
             for row in shown["installed_packages"].as_array().unwrap() {
                 learnt.insert(
                     row["id"].as_i64().unwrap(),

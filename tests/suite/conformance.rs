@@ -24,19 +24,20 @@ fn equipped(url: &str, protocol: &str) -> Agent {
     agent
 }
 
-fn check_in(agent: &Agent) -> String {
-    let output = agent.command_with_stand_ins().arg("--force").output().unwrap();
-    let log = stderr(&output);
-    assert!(output.status.success(), "{log}");
-    log
+fn check_in(agent: &Agent, arguments: &[&str]) {
+    let output = agent.command_with_stand_ins().args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
 }
 
-/// What an administrator has an agent do: packages that come and run, fail, or are missing in part, and all rules.
+/// What an administrator has an agent do: packages that come and run, fail, or come in part, and all rules.
 fn administer(server: &MockServer, agent: &Agent) -> (i64, i64) {
     let tool = server.package("tool", "sh run.sh", "0", &[("run.sh", b"echo done\n")]);
     let fails = server.package("fails", "echo no; exit 3", "0", &[]);
     let never = server.package("never", "true", "0", &[]);
-    let broken = server.package_of_archive("broken", "true", "0", Some(b"PK but no archive"));
+    let broken = server.package("broken", "true", "0", &[("file", b"content")]);
+    let second = json!({"methods": ["download"], "skip": 1});
+    let fault = json!({"kind": "package", "is": "truncated"});
+    server.commit(&json!({"select": second, "fault": fault}));
     let works = server.deploy(&[tool, broken], 0);
     let aborts = server.deploy(&[fails, never], 1);
     for username in ["local", "ghost"] {
@@ -60,13 +61,14 @@ fn outcomes(server: &MockServer, deployment: i64) -> Vec<(String, i64)> {
     jobs.iter().map(outcome).collect()
 }
 
-fn a_day(protocol: &str, arguments: &[&str]) -> (MockServer, Agent) {
+/// Lives a day; `check_ins` are the arguments of the agent's later check-ins.
+fn a_day(protocol: &str, arguments: &[&str], check_ins: &[&str]) -> (MockServer, Agent) {
     let server = MockServer::start_with(arguments);
     let agent = equipped(&server.agent_url, protocol);
-    check_in(&agent);
+    check_in(&agent, &[]);
     let (works, aborts) = administer(&server, &agent);
     for _ in 0..3 {
-        check_in(&agent);
+        check_in(&agent, check_ins);
     }
     let named = |outcomes: &[(&str, i64)]| -> Vec<(String, i64)> {
         outcomes
@@ -107,17 +109,17 @@ fn assert_all_duties_done(server: &MockServer, agent: &Agent) {
 
 #[test]
 fn a_signed_agent_is_not_found_fault_with() {
-    let (server, agent) = a_day("signed", &[]);
+    let (server, agent) = a_day("signed", &[], &["--force"]);
     assert_all_duties_done(&server, &agent);
 }
 
 #[test]
 fn a_keyed_agent_is_not_found_fault_with_by_a_server_of_today() {
-    let (server, agent) = a_day("keyed", &[]);
+    let (server, agent) = a_day("keyed", &[], &["--force"]);
     assert_all_duties_done(&server, &agent);
 }
 
 #[test]
 fn a_keyed_agent_is_not_found_fault_with_by_a_server_of_2022() {
-    a_day("keyed", &["--server-generation", "2022"]);
+    a_day("keyed", &["--server-generation", "2022"], &[]);
 }

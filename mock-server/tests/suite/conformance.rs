@@ -100,7 +100,8 @@ fn merge(target: &mut Value, change: Value) {
     target.as_object_mut().unwrap().extend(change);
 }
 
-fn network(change: Value) -> Value {
+/// The part of a hello's data with one network.
+pub(crate) fn network(change: Value) -> Value {
     let mut network = json!({"addr": "192.0.2.1", "netmask": "255.255.255.0", "broadcast": "-",
         "mac": "02:fc:00:00:00:01", "interface": "eth0"});
     merge(&mut network, change);

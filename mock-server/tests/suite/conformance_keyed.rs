@@ -1,7 +1,7 @@
 //! Conformance of keyed exchanges: every rule that can be broken in this generation is, each by one request, on a server of
 //! today and on one of 2022, and nothing is said about agents as they should be.
 
-use crate::conformance::{assert_only, counts};
+use crate::conformance::{assert_only, counts, network};
 use crate::support::{REGISTRATION_KEY, Response, TestServer, send};
 use oco_mock_server::ServerGeneration;
 use oco_protocol::Key;
@@ -141,14 +141,14 @@ async fn break_rule(rule: &str, scene: &Scene) -> bool {
         }
         "data.type" => drop(scene.hello(json!({"uptime": "long"})).await),
         "data.range" => drop(scene.hello(json!({"battery_level": 1.5})).await),
-        "data.format" => drop(scene.hello(network(&json!({"mac": "none"}))).await),
+        "data.format" => drop(scene.hello(network(json!({"mac": "none"}))).await),
         "data.date" => {
             let login = json!({"display_name": "", "username": "u", "console": "c",
                 "timestamp": "2026-02-30 00:00:00"});
             drop(scene.call("update", json!({"os": "x", "logins": [login]})).await);
         }
         "data.unknown" => drop(scene.hello_with(|params| params["timestamp"] = 1.into()).await),
-        "data.size" => drop(scene.hello(network(&json!({"interface": "x".repeat(256)}))).await),
+        "data.size" => drop(scene.hello(network(json!({"interface": "x".repeat(256)}))).await),
         "secret.key" => drop(
             scene
                 .hello_with(|params| params["uid"] = scene.key.clone().into())
@@ -213,16 +213,6 @@ async fn break_rule(rule: &str, scene: &Scene) -> bool {
 
 fn drop_member(value: &mut Value, name: &str) {
     value.as_object_mut().unwrap().remove(name);
-}
-
-fn network(change: &Value) -> Value {
-    let mut network = json!({"addr": "192.0.2.1", "netmask": "255.255.255.0", "broadcast": "-",
-        "mac": "02:fc:00:00:00:01", "interface": "eth0"});
-    network
-        .as_object_mut()
-        .unwrap()
-        .extend(change.as_object().unwrap().clone());
-    json!({"networks": [network]})
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 mod agents;
 mod findings;
+mod keyed;
 mod mask;
 mod rules;
 mod shapes;
@@ -11,6 +12,7 @@ mod walk;
 pub(crate) use findings::{AgentCount, Finding, RuleCount};
 pub(crate) use rules::{Rule, Severity};
 
+use crate::generation::ServerGeneration;
 use crate::hooks::{Answer, Exchange, Filter, Flow};
 use agents::Agents;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -32,7 +34,7 @@ const MAX_REFUSAL: usize = 1024;
 
 /// Tells the keys of a computer, which must not be in its requests.
 pub(crate) trait Keys: Send + Sync + std::fmt::Debug {
-    /// The keys of the computer of that name, and the one that computers register with.
+    /// The one that computers register with, then those of the computer of that name.
     fn of(&self, hostname: &str) -> Vec<Key>;
 
     /// Whether one of them, if it is not shorter than that, is in `body`.
@@ -44,6 +46,7 @@ pub(crate) trait Keys: Send + Sync + std::fmt::Debug {
 pub(crate) struct Conformance {
     on: bool,
     strict: bool,
+    generation: ServerGeneration,
     keys: OnceLock<Mutex<Arc<dyn Keys>>>,
     checked: AtomicU64,
     agents: Mutex<Agents>,
@@ -53,17 +56,19 @@ pub(crate) struct Conformance {
 /// What was found out about a request, for when its answer comes.
 #[derive(Debug, Clone)]
 struct Checked {
+    keyed: bool,
     values: Values,
     kept: Vec<(Rule, u64)>,
     noted: Vec<Rule>,
 }
 
 impl Conformance {
-    /// Checks what is sent, if `on`; refuses what is wrong, if `strict`.
-    pub(crate) fn new(on: bool, strict: bool) -> Self {
+    /// Checks what is sent to a server of that generation, if `on`; refuses what is wrong, if `strict`.
+    pub(crate) fn new(on: bool, strict: bool, generation: ServerGeneration) -> Self {
         Self {
             on,
             strict,
+            generation,
             keys: OnceLock::new(),
             checked: AtomicU64::new(0),
             agents: Mutex::default(),
@@ -163,13 +168,17 @@ impl Filter for Conformance {
         }
         self.checked.fetch_add(1, Ordering::Relaxed);
         let mut notes = Notes::default();
-        let keyed = is_keyed(exchange);
+        let keyed = keyed::is_keyed(exchange, self.generation);
         check_http(exchange, keyed, &mut notes);
         let values = match shapes::of(&exchange.method, keyed) {
             Some(shape) if !exchange.body.is_empty() => walk::compare(&exchange.body, shape, &mut notes),
+            None if keyed && exchange.method == "download" => keyed::check_query(exchange, &mut notes),
+            None if keyed => check_json(exchange, &mut notes),
             _ => Values::default(),
         };
-        if !keyed {
+        if keyed {
+            keyed::check_secrets(exchange, &self.keys_of(&exchange.hostname), &mut notes);
+        } else {
             check_timestamp(exchange, &values, &mut notes);
             self.check_secrets(exchange, &mut notes);
         }
@@ -177,6 +186,7 @@ impl Filter for Conformance {
             lock(&self.agents).check(&exchange.method, &exchange.hostname, &values, &mut notes);
         }
         let mut checked = Checked {
+            keyed,
             values,
             kept: Vec::new(),
             noted: Vec::new(),
@@ -210,7 +220,10 @@ impl Filter for Conformance {
                     &answer.body,
                 );
             }
-        } else if let Some(rule) = refused(answer).filter(|rule| !is_noted(*rule, &checked.noted)) {
+        } else if let Some(rule) = self
+            .refused(exchange, answer, checked.keyed)
+            .filter(|rule| !is_noted(*rule, &checked.noted))
+        {
             let mut notes = Notes::default();
             notes.add(rule, || "the server refuses it".into());
             self.record(exchange, &notes, Some(answer));
@@ -226,17 +239,19 @@ impl Filter for Conformance {
 }
 
 impl Conformance {
+    /// What a refusal says about the request: by its text, or of a keyed request also by its reason phrase.
+    fn refused(&self, exchange: &Exchange, answer: &Answer, keyed: bool) -> Option<Rule> {
+        let by_phrase = || keyed::refused(exchange, answer, &self.keys_of(&exchange.hostname));
+        refused(answer).or_else(|| keyed.then(by_phrase).flatten())
+    }
+
     fn check_secrets(&self, exchange: &Exchange, notes: &mut Notes) {
         for name in [r#""agent-key""#, r#""server-key""#] {
             if is_member(&exchange.body, name) {
                 notes.add(Rule::SecretKey, || format!("a member {name}"));
             }
         }
-        if exchange
-            .uri
-            .query()
-            .is_some_and(|query| query.contains("agent-key="))
-        {
+        if keyed::has_key_in_query(exchange) {
             notes.add(Rule::SecretKey, || "a key in the query".into());
         }
         let known = self.keys.get().map(|keys| lock(keys).clone());
@@ -262,16 +277,6 @@ fn is_nobody(exchange: &Exchange) -> bool {
         && exchange.body.is_empty()
         && exchange.uri.query().is_none()
         && !exchange.headers.contains_key(AGENT_SIGNATURE_HEADER)
-}
-
-/// Whether a request is of the keyed generation: it carries its key instead of a signature.
-fn is_keyed(exchange: &Exchange) -> bool {
-    !exchange.headers.contains_key(AGENT_SIGNATURE_HEADER)
-        && (is_member(&exchange.body, r#""agent-key""#)
-            || exchange
-                .uri
-                .query()
-                .is_some_and(|query| query.contains("agent-key=")))
 }
 
 fn check_http(exchange: &Exchange, keyed: bool, notes: &mut Notes) {
@@ -312,6 +317,16 @@ fn miscased(head: &[u8]) -> Option<String> {
         let ours = name.get(..6)?.eq_ignore_ascii_case(b"x-oco-");
         (ours && name.iter().any(u8::is_ascii_uppercase)).then(|| String::from_utf8_lossy(name).into_owned())
     })
+}
+
+/// What belongs to no method has to be a request at least; of a known one the walk tells.
+fn check_json(exchange: &Exchange, notes: &mut Notes) -> Values {
+    if !exchange.body.is_empty()
+        && let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(&exchange.body)
+    {
+        notes.add(Rule::Json, || error.to_string());
+    }
+    Values::default()
 }
 
 fn check_timestamp(exchange: &Exchange, values: &Values, notes: &mut Notes) {

@@ -146,7 +146,11 @@ impl ServerState {
     /// Opens the database and settles the keys.
     pub async fn open(config: Config) -> Result<Arc<Self>, StartError> {
         let faults = Faults::new(&config.faults, config.fault_seed)?;
-        let conformance = Conformance::new(config.conformance || config.strict, config.strict);
+        let conformance = Conformance::new(
+            config.conformance || config.strict,
+            config.strict,
+            config.server_generation,
+        );
         let instruments = Instruments::new(conformance, faults, config.filters.clone());
         Self::open_with(config, Arc::new(instruments)).await
     }

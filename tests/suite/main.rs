@@ -20,6 +20,8 @@ mod agent_wire;
 #[cfg(unix)]
 mod check;
 #[cfg(unix)]
+mod conformance;
+#[cfg(unix)]
 mod daily_duties;
 #[cfg(target_os = "linux")]
 mod discovery;

@@ -274,6 +274,8 @@ pub(super) async fn create(call: &Call) -> Result<Value, Fault> {
 pub(super) async fn remove(call: &Call) -> Result<Value, Fault> {
     let id = call.data.id("id")?;
     find(call, id).await?;
+    // What has expired keeps nothing.
+    call.state.store.settle_expired(call.state.now()).await?;
     let write = RemoveComputer {
         cache: call.state.store.cache.clone(),
         id,

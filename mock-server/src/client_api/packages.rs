@@ -180,6 +180,8 @@ pub(super) async fn create(call: &Call) -> Result<Value, Fault> {
 
 /// Removes a package.
 pub(super) async fn remove(call: &Call) -> Result<Value, Fault> {
+    // What has expired keeps nothing.
+    call.state.store.settle_expired(call.state.now()).await?;
     let write = RemovePackage {
         cache: call.state.store.cache.clone(),
         id: call.data.id("id")?,

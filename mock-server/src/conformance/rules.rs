@@ -51,6 +51,7 @@ rules! {
     SignatureMissing "signature.missing" Error "Requests are signed once the computer has said hello as a signing agent.";
     SignatureForm "signature.form" Error "The signature is 64 lower-case hexadecimal digits.";
     SignatureWrong "signature.wrong" Error "The signature fits the body and the computer's key.";
+    KeyWrong "key.wrong" Error "The key in a request of the keyed generation is that of the computer.";
     TimestampMissing "timestamp.missing" Error "Every signed request has a numeric timestamp.";
     TimestampDecimals "timestamp.decimals" Warning "Timestamps have at most 4 decimals.";
     TimestampNotNewer "timestamp.not-newer" Error "Timestamps of a computer only grow.";
@@ -62,7 +63,7 @@ rules! {
     Date "data.date" Error "Dates are YYYY-MM-DD HH:MM:SS and exist.";
     Unknown "data.unknown" Warning "There are no fields but those of the protocol.";
     Size "data.size" Error "Texts and lists are not longer than servers take them.";
-    SecretKey "secret.key" Error "Keys are in no request of the signed generation.";
+    SecretKey "secret.key" Error "Keys are in no request; of the keyed generation, only its own key in its place.";
     SecretPassword "secret.password" Error "Passwords are encrypted.";
     ComputerUnknown "order.hello-first" Error "A computer says hello before anything else.";
     UpdateNotAsked "update.not-asked" Error "Inventories are sent when the answer to the last hello asks for one.";
@@ -90,12 +91,27 @@ impl Rule {
             (400, "Unknown method") => Self::UnknownMethod,
             (401, "Signature header missing") => Self::SignatureMissing,
             (401, "Invalid agent signature") => Self::SignatureWrong,
+            (401, "Agent key mismatch" | "Agent registration key mismatch") => Self::KeyWrong,
             (401, "Agent timestamp too old") => Self::TimestampNotNewer,
             (401, "Computer not found") => Self::ComputerUnknown,
             (400, "Update refused (too often or invalid data)") => Self::UpdateRefused,
             (400, "No active job for this package" | "Package not found") => Self::DownloadRefused,
             (400, "Invalid password data") => Self::PasswordRefused,
             (400 | 401, text) if text.contains(" job »") || text.starts_with("Job »") => Self::JobUnknown,
+            _ => return None,
+        })
+    }
+
+    /// What a refusal in the reason phrase, as servers of 2022 give them, says about a keyed request. That it does not know
+    /// a method is how an agent finds out which of two names a server knows.
+    pub(super) fn of_phrase(status: u16, phrase: &str) -> Option<Self> {
+        Some(match (status, phrase) {
+            (400, "Content Type Mismatch") => Self::ContentType,
+            (400, "Payload Corrupt" | "Parameter Mismatch") => Self::Json,
+            (400, "Update Not Necessary") => Self::UpdateNotAsked,
+            (401, "No Active Job") | (404, "Not Found") => Self::DownloadRefused,
+            (404, "Computer Not Found") => Self::ComputerUnknown,
+            (403, "Forbidden") | (404, "Job Not Found") => Self::JobUnknown,
             _ => return None,
         })
     }

@@ -232,40 +232,46 @@ const DEVICE: Shape = shape(Kind::Object(&[
     required("name", TEXT.or_null()),
 ]));
 
-/// Everything in an inventory may be missing.
-const UPDATE: Shape = shape(Kind::Object(&[
-    optional("hostname", shape(Kind::Text(NAME, Format::NotEmpty))),
-    optional("agent_version", shape(Kind::Text(64, Format::NotEmpty))),
-    optional("os", TEXT.or_null()),
-    optional("os_version", TEXT.or_null()),
-    optional("os_license", TEXT.or_null()),
-    optional("os_language", TEXT.or_null()),
-    optional("kernel_version", TEXT.or_null()),
-    optional("architecture", TEXT.or_null()),
-    optional("cpu", TEXT.or_null()),
-    optional("ram", COUNT.or_null()),
-    optional("gpu", TEXT.or_null()),
-    optional("serial", TEXT.or_null()),
-    optional("manufacturer", TEXT.or_null()),
-    optional("model", TEXT.or_null()),
-    optional("bios_version", TEXT.or_null()),
-    optional("uptime", SECONDS.or_null()),
-    optional("boot_type", WORD.or_null()),
-    optional("secure_boot", WORD.or_null()),
-    optional("domain", TEXT.or_null()),
-    optional("networks", NETWORKS),
-    optional("screens", shape(Kind::List(PARTS, &SCREEN)).or_null()),
-    optional("printers", shape(Kind::List(PARTS, &PRINTER)).or_null()),
-    optional("partitions", shape(Kind::List(PARTS, &PARTITION)).or_null()),
-    optional("software", shape(Kind::List(PARTS, &SOFTWARE)).or_null()),
-    optional("logins", shape(Kind::List(ITEMS, &LOGIN)).or_null()),
-    optional("users", shape(Kind::List(PARTS, &USER)).or_null()),
-    optional("battery_level", BATTERY_LEVEL.or_null()),
-    optional("battery_status", BATTERY_STATUS.or_null()),
-    optional("devices", shape(Kind::List(PARTS, &DEVICE)).or_null()),
-    // Some agents send them here too.
-    optional("services", shape(Kind::List(ITEMS, &SERVICE)).or_null()),
-]));
+/// An inventory with partitions and logins of these shapes. Everything in it may be missing.
+macro_rules! inventory {
+    ($partition:ident, $login:ident) => {
+        shape(Kind::Object(&[
+            optional("hostname", shape(Kind::Text(NAME, Format::NotEmpty))),
+            optional("agent_version", shape(Kind::Text(64, Format::NotEmpty))),
+            optional("os", TEXT.or_null()),
+            optional("os_version", TEXT.or_null()),
+            optional("os_license", TEXT.or_null()),
+            optional("os_language", TEXT.or_null()),
+            optional("kernel_version", TEXT.or_null()),
+            optional("architecture", TEXT.or_null()),
+            optional("cpu", TEXT.or_null()),
+            optional("ram", COUNT.or_null()),
+            optional("gpu", TEXT.or_null()),
+            optional("serial", TEXT.or_null()),
+            optional("manufacturer", TEXT.or_null()),
+            optional("model", TEXT.or_null()),
+            optional("bios_version", TEXT.or_null()),
+            optional("uptime", SECONDS.or_null()),
+            optional("boot_type", WORD.or_null()),
+            optional("secure_boot", WORD.or_null()),
+            optional("domain", TEXT.or_null()),
+            optional("networks", NETWORKS),
+            optional("screens", shape(Kind::List(PARTS, &SCREEN)).or_null()),
+            optional("printers", shape(Kind::List(PARTS, &PRINTER)).or_null()),
+            optional("partitions", shape(Kind::List(PARTS, &$partition)).or_null()),
+            optional("software", shape(Kind::List(PARTS, &SOFTWARE)).or_null()),
+            optional("logins", shape(Kind::List(ITEMS, &$login)).or_null()),
+            optional("users", shape(Kind::List(PARTS, &USER)).or_null()),
+            optional("battery_level", BATTERY_LEVEL.or_null()),
+            optional("battery_status", BATTERY_STATUS.or_null()),
+            optional("devices", shape(Kind::List(PARTS, &DEVICE)).or_null()),
+            // Some agents send them here too.
+            optional("services", shape(Kind::List(ITEMS, &SERVICE)).or_null()),
+        ]))
+    };
+}
+
+const UPDATE: Shape = inventory!(PARTITION, LOGIN);
 
 const JOB_STATE: Shape = shape(Kind::Object(&[
     required("job-id", shape(Kind::Id(64)).kept(Kept::JobId)),
@@ -281,7 +287,7 @@ const JOB_STATE: Shape = shape(Kind::Object(&[
     optional("download-progress", shape(Kind::Number(0.0, 101.0)).or_null()),
 ]));
 
-/// Keyed servers know no progress and take no null.
+/// What servers of 2022 know of jobs: no progress, and no null.
 const DEPLOY_STATUS: Shape = shape(Kind::Object(&[
     required("job-id", shape(Kind::Id(64)).kept(Kept::JobId)),
     required("state", shape(Kind::Integer(-1, 3)).kept(Kept::JobState)),
@@ -359,7 +365,7 @@ macro_rules! keyed {
     };
 }
 
-/// Keyed agents say less.
+/// The first keyed agents say less, the last ones the same.
 const KEYED_HELLO: Shape = shape(Kind::Object(&[
     required("agent_version", shape(Kind::Text(64, Format::NotEmpty))),
     required("networks", NETWORKS),
@@ -369,6 +375,30 @@ const KEYED_HELLO: Shape = shape(Kind::Object(&[
     optional("battery_status", BATTERY_STATUS.or_null()),
     optional("force_update", FLAG),
 ]));
+
+/// The first keyed agents call the UUID `serial`, and do not look for encryption.
+const KEYED_PARTITION: Shape = shape(Kind::Object(&[
+    required("device", TEXT),
+    required("mountpoint", TEXT),
+    required("filesystem", TEXT),
+    required("size", COUNT),
+    required("free", COUNT),
+    required("name", TEXT),
+    optional("serial", TEXT.or_null()),
+    optional("uuid", TEXT.or_null()),
+    optional("encrypted", FLAG.or_null()),
+]));
+
+/// The first keyed agents know no GUIDs.
+const KEYED_LOGIN: Shape = shape(Kind::Object(&[
+    optional("guid", WORD.or_null()),
+    required("display_name", TEXT.or_null()),
+    required("username", NOT_EMPTY),
+    required("console", WORD.or_null()),
+    required("timestamp", DATE),
+]));
+
+const KEYED_UPDATE: Shape = inventory!(KEYED_PARTITION, KEYED_LOGIN);
 
 const DOWNLOAD: Field = required("package-id", shape(Kind::Id(20)).kept(Kept::Package));
 
@@ -381,12 +411,14 @@ static SIGNED: [(&str, Shape); 6] = [
     ("download", signed!(DOWNLOAD)),
 ];
 
-/// Inventories of keyed agents differ too much between their versions.
-static KEYED: [(&str, Shape); 4] = [
+/// Job states are reported by the name of today and in its form, or by that of 2022 and in its form.
+static KEYED: [(&str, Shape); 6] = [
     ("hello", keyed!(KEYED_HELLO)),
-    ("update", keyed!(shape(Kind::Map))),
+    ("update", keyed!(KEYED_UPDATE)),
     ("update_deploy_status", keyed!(DEPLOY_STATUS)),
-    ("update_job_state", keyed!(DEPLOY_STATUS)),
+    ("update_job_state", keyed!(JOB_STATE)),
+    ("events", keyed!(EVENTS)),
+    ("passwords", keyed!(PASSWORDS)),
 ];
 
 /// The shape of requests of a method.

@@ -9,6 +9,7 @@ use crate::store::computers::{PreRegister, RemoveComputer, SetForceUpdate};
 use crate::store::events::EventView;
 use crate::store::inventory::LoginView;
 use crate::store::software::SoftwareView;
+use crate::store::passwords::within_history;
 use crate::store::timestamp;
 use axum::Json;
 use axum::extract::State;
@@ -211,7 +212,10 @@ pub(crate) async fn passwords(
     Path(id): Path<i64>,
 ) -> Result<Json<Passwords>, ApiError> {
     find(&state, id).await?;
-    let stored = state.store.passwords_of(id).await?;
+    let computer = state.store.cache.by_id(id);
+    let groups = computer.map_or_else(Vec::new, |computer| computer.state().groups.clone());
+    let rules = state.rules().passwords_for(&groups);
+    let stored = within_history(state.store.passwords_of(id).await?, &rules);
     let passwords = stored.into_iter().map(|stored| Password {
         username: stored.username,
         password: stored.password,

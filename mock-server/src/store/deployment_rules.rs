@@ -94,12 +94,22 @@ impl Write for EnableDeploymentRule {
     }
 }
 
-/// Makes the jobs that enabled rules want and that are not there.
+/// Makes the jobs that enabled rules want and that are not there. Those that wait and that their rules want no more, since
+/// computer or package is in the group no more, are taken away.
 pub(super) async fn make_jobs(
     batch: &mut Batch,
     cache: &Arc<Cache>,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
+    let unwanted = sqlx::query(
+        "DELETE FROM jobs WHERE rule_id IS NOT NULL AND state = 0 AND NOT EXISTS (SELECT 1 FROM deployment_rules r \
+         JOIN computer_group_members m ON m.group_id = r.computer_group_id \
+         JOIN package_group_members g ON g.group_id = r.package_group_id \
+         WHERE r.id = jobs.rule_id AND m.computer_id = jobs.computer_id AND g.package_id = jobs.package_id)",
+    )
+    .execute(batch.connection())
+    .await?
+    .rows_affected();
     // An installation that is there makes no job at all, so that a job is made once it is taken away.
     let sql = format!(
         "INSERT INTO jobs (rule_id, computer_id, package_id, position, run_procedure, success_codes, \
@@ -119,7 +129,7 @@ pub(super) async fn make_jobs(
         .execute(batch.connection())
         .await?
         .rows_affected();
-    if made > 0 {
+    if made + unwanted > 0 {
         recount(batch, cache).await?;
     }
     Ok(())

@@ -106,12 +106,14 @@ impl ReportJob {
         Ok(())
     }
 
-    /// Gives up the jobs of the same container that come after this one and have not ended.
+    /// Gives up the jobs of the same container that come after this one and have not ended. Those that were not begun before
+    /// the end of the container have expired, whether somebody has looked since or not.
     async fn abort_rest(&self, batch: &mut Batch, job: &ReportedJob) -> Result<(), sqlx::Error> {
         sqlx::query(
             "UPDATE jobs SET state = -1, return_code = ?, changed_at = ?, finished_at = ? \
              WHERE (container_id = ? OR rule_id = ?) AND computer_id = ? \
-             AND (position > ? OR (position = ? AND id > ?)) AND state IN (0, 1, 2)",
+             AND (position > ? OR (position = ? AND id > ?)) AND (state IN (1, 2) OR (state = 0 AND NOT EXISTS \
+             (SELECT 1 FROM job_containers c WHERE c.id = jobs.container_id AND c.ends_at <= ?)))",
         )
         .bind(SEQUENCE_ABORTED_CODE)
         .bind(micros(self.now))
@@ -122,6 +124,7 @@ impl ReportJob {
         .bind(job.position)
         .bind(job.position)
         .bind(self.job.number)
+        .bind(micros(self.now))
         .execute(batch.connection())
         .await?;
         Ok(())

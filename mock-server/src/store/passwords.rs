@@ -4,6 +4,7 @@ use super::rows::exists;
 use super::{Batch, Computer, Store, StoreError, Write, micros};
 use oco_protocol::{Key, Timestamp};
 use serde::Serialize;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Age up to which an agent may revoke a password, µs.
@@ -79,28 +80,31 @@ impl StorePasswords {
         Ok(id)
     }
 
-    /// Forgets the passwords of an account but the latest one and `history` before it.
+    /// Forgets the passwords of an account but the latest one and `history` before it. Those that can be revoked yet do not
+    /// count: the computer still has the one before, if it could not set them.
     async fn forget_oldest(
         &self,
         batch: &mut Batch,
         change: &PasswordChange,
         history: i64,
     ) -> Result<(), sqlx::Error> {
-        let ids: Vec<i64> = sqlx::query_scalar(
-            "SELECT id FROM passwords WHERE computer_id = ? AND username = ? ORDER BY created_at DESC, id DESC",
+        let passwords: Vec<(i64, i64)> = sqlx::query_as(
+            "SELECT id, created_at FROM passwords WHERE computer_id = ? AND username = ? \
+             ORDER BY created_at DESC, id DESC",
         )
         .bind(self.computer.id)
         .bind(&change.username)
         .fetch_all(batch.connection())
         .await?;
-        for id in ids
-            .iter()
-            .skip(usize::try_from(history).unwrap_or(0).saturating_add(1))
-        {
-            sqlx::query("DELETE FROM passwords WHERE id = ?")
-                .bind(id)
-                .execute(batch.connection())
-                .await?;
+        let mut lasting = 0;
+        for (id, created_at) in passwords {
+            if lasting > history {
+                sqlx::query("DELETE FROM passwords WHERE id = ?")
+                    .bind(id)
+                    .execute(batch.connection())
+                    .await?;
+            }
+            lasting += i64::from(created_at <= micros(self.now) - REVOKE_WINDOW);
         }
         Ok(())
     }
@@ -191,6 +195,22 @@ pub(crate) struct StoredPasswordRule {
     /// Null: all are kept.
     #[schema(required)]
     pub(crate) history: Option<i64>,
+}
+
+/// Of passwords that are kept, latest first, those to show: the latest one and the history before it.
+pub(crate) fn within_history(
+    mut passwords: Vec<StoredPassword>,
+    rules: &[StoredPasswordRule],
+) -> Vec<StoredPassword> {
+    let mut seen: HashMap<String, i64> = HashMap::new();
+    passwords.retain(|password| {
+        let before = seen.entry(password.username.clone()).or_default();
+        *before += 1;
+        let rule = rules.iter().find(|rule| rule.username == password.username);
+        rule.and_then(|rule| rule.history)
+            .is_none_or(|history| *before <= history.saturating_add(1))
+    });
+    passwords
 }
 
 /// A password as stored.

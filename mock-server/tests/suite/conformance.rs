@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Findings by rule.
-async fn counts(server: &TestServer) -> BTreeMap<String, u64> {
+pub(crate) async fn counts(server: &TestServer) -> BTreeMap<String, u64> {
     let summary = server.get("/conformance").await;
     let rules = summary["rules"].as_array().unwrap().iter();
     rules
@@ -100,7 +100,8 @@ fn merge(target: &mut Value, change: Value) {
     target.as_object_mut().unwrap().extend(change);
 }
 
-fn network(change: Value) -> Value {
+/// The part of a hello's data with one network.
+pub(crate) fn network(change: Value) -> Value {
     let mut network = json!({"addr": "192.0.2.1", "netmask": "255.255.255.0", "broadcast": "-",
         "mac": "02:fc:00:00:00:01", "interface": "eth0"});
     merge(&mut network, change);
@@ -154,6 +155,23 @@ async fn break_rule(rule: &str, scene: &mut Scene) {
         "signature.wrong" => {
             let body = scene.agent.body("hello", hello_data()).to_string();
             drop(scene.server.agent_request(body.as_bytes(), "another key").await);
+        }
+        "key.wrong" => {
+            // As an agent before 1.1.7, which this computer has not been yet.
+            let data = json!({"agent_version": "0.13.8", "networks": []});
+            let body = json!({"jsonrpc": "2.0", "id": 1, "method": "oco.agent.hello",
+                "params": {"hostname": "old", "agent-key": "wrong", "data": data}});
+            let body = body.to_string();
+            drop(
+                send(
+                    scene.server.addr,
+                    "POST",
+                    "/api-agent.php",
+                    &[JSON],
+                    body.as_bytes(),
+                )
+                .await,
+            );
         }
         "timestamp.missing" => drop(
             scene

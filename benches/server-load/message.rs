@@ -135,7 +135,7 @@ pub(crate) fn package(number: usize, edition: usize) -> Software {
     Software {
         name: package_name(number),
         version: format!("{:0DIGITS$}.{edition}", 0),
-        description: "Common files of that package".into(),
+        description: "Shared by apps".into(),
     }
 }
 

@@ -28,6 +28,10 @@ bench *ARGS:
 footprint *ARGS:
     cargo run -p oco-benches --bin footprint -- {{ARGS}}
 
+# What the mock server bears, beside a handler that keeps nothing, and the targets
+server-load *ARGS:
+    cargo run --release -p oco-benches --bin server-load -- {{ARGS}}
+
 # The agent for every x86_64 Linux with glibc from 2.17 on
 portable *ARGS:
     ci/build-portable {{ARGS}}

@@ -5,15 +5,15 @@
 
 #![allow(missing_docs, clippy::unwrap_used)] // criterion's macros; a benchmark may end
 
+use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, Request as HttpRequest, Response as HttpResponse, StatusCode};
-use axum::{Router, routing::any};
+use axum::http::{Request as HttpRequest, StatusCode};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use oco_mock_server::{Config, ServerState, router};
 use oco_protocol::rpc::{
-    AGENT_API_PATH, CONTENT_TYPE, HelloAnswer, HelloData, Method, Outcome, Params, Request, Response,
+    AGENT_API_PATH, CONTENT_TYPE, HelloAnswer, HelloData, Method, Params, Request, Response,
 };
-use oco_protocol::signature::{self, AGENT_SIGNATURE_HEADER, SERVER_SIGNATURE_HEADER};
+use oco_protocol::signature::{self, AGENT_SIGNATURE_HEADER};
 use oco_protocol::{Key, Timestamp};
 use serde_json::json;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -85,40 +85,15 @@ async fn registered(folder: &std::path::Path, conformance: bool) -> (Router, Vec
     (service, computers)
 }
 
-/// Parses, verifies, answers; remembers nothing.
+/// The handler that keeps nothing.
 fn bare() -> (Router, Vec<Computer>) {
     let key = Key::new("j2oijn45xofcfg68tfbcj7oliidlz3");
     let computer = Computer {
         name: "computer".into(),
         key: key.clone(),
     };
-    let handler = any(move |headers: HeaderMap, body: Bytes| {
-        let key = key.clone();
-        async move {
-            let signature = headers.get(AGENT_SIGNATURE_HEADER).unwrap().to_str().unwrap();
-            assert!(signature::verify(&key, &body, signature));
-            let request: Request<Params<HelloData>> = serde_json::from_slice(&body).unwrap();
-            let params: HelloAnswer = serde_json::from_value(json!({"update": 0})).unwrap();
-            let outcome = Outcome {
-                success: true.into(),
-                params,
-                timestamp: request.params.timestamp,
-            };
-            let answer = serde_json::to_vec(&Response {
-                id: request.id,
-                error: None,
-                result: outcome,
-            })
-            .unwrap();
-            HttpResponse::builder()
-                .header("content-type", CONTENT_TYPE)
-                .header(SERVER_SIGNATURE_HEADER, signature::sign(&key, &answer))
-                .body(Body::from(answer))
-                .unwrap()
-        }
-    });
     (
-        Router::new().route(AGENT_API_PATH, handler),
+        oco_benches::bare::router(key),
         vec![computer; usize::try_from(COMPUTERS).unwrap()],
     )
 }

@@ -1,5 +1,6 @@
 //! The figures, their targets, and the table of both.
 
+use oco_benches::stats::median;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -105,17 +106,6 @@ fn approximate(bytes: u64) -> f64 {
     bytes as f64
 }
 
-/// The middle value; the mean of the two in the middle of an even number.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let (low, high) = (values.len().saturating_sub(1) / 2, values.len() / 2);
-    match (values.get(low), values.get(high)) {
-        (Some(low), Some(high)) => f64::midpoint(*low, *high),
-        _ => f64::NAN,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,12 +154,5 @@ mod tests {
             lines[9],
             "| hello alone, CPU      |     6.00 |      5 | ms  | over (not counted) |"
         );
-    }
-
-    #[test]
-    fn the_median_is_in_the_middle() {
-        assert_eq!(median([3.0, 1.0, 9.0].into_iter()), 3.0);
-        assert_eq!(median([3.0, 1.0, 9.0, 4.0].into_iter()), 3.5);
-        assert!(median(std::iter::empty()).is_nan());
     }
 }

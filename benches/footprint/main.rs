@@ -5,13 +5,12 @@
 mod figures;
 mod measure;
 mod packages;
-mod programs;
 
 use anyhow::{Context, Result, bail};
 use figures::{Figures, Row};
 use measure::{CheckIn, Computer};
+use oco_benches::programs::{self, Server};
 use packages::Packages;
-use programs::MockServer;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,8 +36,11 @@ fn run() -> Result<ExitCode> {
         Packages::Enough(count) => count,
         Packages::RanWithMore(code) => return Ok(code),
     };
-    let agent = options.agent.map_or_else(programs::build_agent, Ok)?;
-    let server = MockServer::start(&programs::build_mock_server()?)?;
+    let agent = options
+        .agent
+        .map_or_else(|| programs::build("dist", "oco-agent"), Ok)?;
+    // How fast the server is does not matter here.
+    let server = Server::start_mock(&programs::build("dev", "oco-mock-server")?, "sqlite::memory:")?;
 
     let mut figures = Figures {
         binary: agent

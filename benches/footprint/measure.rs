@@ -1,8 +1,9 @@
 //! Runs agents and measures them.
 
 use crate::figures::{Cost, Figures};
-use crate::programs::{AGENT_KEY, Running};
 use anyhow::{Context, Result, bail};
+use oco_benches::process::{field, status};
+use oco_benches::programs::{AGENT_KEY, Running};
 use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -114,20 +115,6 @@ pub(crate) fn check_floor(figures: &Figures) -> Result<()> {
     }
 }
 
-fn status(process: &str) -> Result<String> {
-    let path = format!("/proc/{process}/status");
-    std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}: has the process ended?"))
-}
-
-/// A number in a process's status; sizes are in KiB.
-fn field(status: &str, name: &str) -> Result<u64> {
-    let value = status
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-        .and_then(|value| value.split_whitespace().next()?.parse().ok());
-    value.with_context(|| format!("the status of a process has no {name}; does it still run?"))
-}
-
 #[allow(clippy::disallowed_methods)] // another process is waited for, which cannot tell
 fn pause() {
     std::thread::sleep(Duration::from_millis(100));
@@ -136,14 +123,6 @@ fn pause() {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_found_by_their_whole_name() {
-        let status = "VmRSSx:\t1 kB\nVmRSS:\t  6144 kB\nThreads:\t2\n";
-        assert_eq!(field(status, "VmRSS").unwrap(), 6144);
-        assert_eq!(field(status, "Threads").unwrap(), 2);
-        assert!(field(status, "VmHWM").is_err());
-    }
 
     #[test]
     fn peaks_below_this_programs_own_are_refused() {

@@ -14,7 +14,7 @@ pub(crate) use rules::{Rule, Severity};
 
 use crate::generation::ServerGeneration;
 use crate::hooks::{Answer, Exchange, Filter, Flow};
-use agents::Agents;
+use agents::{Agents, Asked};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderValue, Method, StatusCode};
 use findings::{Findings, Message};
@@ -212,13 +212,9 @@ impl Filter for Conformance {
         };
         if answer.status == StatusCode::OK {
             if !exchange.hostname.is_empty() {
-                let mut agents = lock(&self.agents);
-                agents.served(
-                    &exchange.method,
-                    &exchange.hostname,
-                    &checked.values,
-                    &answer.body,
-                );
+                let hello = exchange.method == "hello";
+                let asked = hello.then(|| Asked::by(&answer.body)).flatten();
+                lock(&self.agents).served(&exchange.method, &exchange.hostname, &checked.values, asked);
             }
         } else if let Some(rule) = self
             .refused(exchange, answer, checked.keyed)

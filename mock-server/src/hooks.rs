@@ -4,13 +4,13 @@
 //! A filter decides and says what is to happen; `exchange` makes it happen. All filters see requests and answers
 //! in the order of their list.
 
+mod identity;
+
 use crate::connection::Delivery;
 use axum::body::Bytes;
 use axum::http::{Extensions, HeaderMap, Method, StatusCode, Uri};
 use oco_protocol::Timestamp;
-use serde::Deserialize;
 use serde_json::Value;
-use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -131,25 +131,13 @@ impl Answer {
 
 /// Method and host name of a request, whatever its generation.
 pub(crate) fn identify(uri: &Uri, body: &[u8]) -> (String, String) {
-    #[derive(Deserialize)]
-    struct Brief<'a> {
-        #[serde(borrow, default)]
-        method: Cow<'a, str>,
-        #[serde(borrow)]
-        params: BriefParams<'a>,
-    }
-    #[derive(Deserialize)]
-    struct BriefParams<'a> {
-        #[serde(borrow, default)]
-        hostname: Cow<'a, str>,
-    }
-    if let Ok(brief) = serde_json::from_slice::<Brief<'_>>(body) {
-        let method = brief.method.strip_prefix("oco.").unwrap_or(&brief.method);
+    if let Some((method, hostname)) = identity::of(body) {
+        let method = method.strip_prefix("oco.").unwrap_or(&method);
         let method = method
             .strip_prefix("agent.")
             .or_else(|| method.strip_prefix("agent_"))
             .unwrap_or(method);
-        return (method.to_owned(), brief.params.hostname.into_owned());
+        return (method.to_owned(), hostname.into_owned());
     }
     match query_value(uri, "hostname") {
         Some(hostname) => ("download".into(), hostname),

@@ -2,12 +2,14 @@
 
 use crate::error::Refusal;
 use oco_protocol::Timestamp;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 /// Longest host name and uid, characters.
 const MAX_NAME: usize = 200;
@@ -36,14 +38,13 @@ pub(super) struct Params<'a> {
 }
 
 #[derive(Deserialize)]
-struct RawEnvelope<'a> {
+struct RawEnvelope<'a, P> {
     #[serde(borrow)]
     jsonrpc: Cow<'a, str>,
     id: Value,
     #[serde(borrow)]
     method: Cow<'a, str>,
-    #[serde(borrow)]
-    params: &'a RawValue,
+    params: P,
 }
 
 #[derive(Deserialize)]
@@ -69,21 +70,32 @@ impl<'a> Envelope<'a> {
         if has_lone_surrogate(body) {
             return Err(Refusal::InvalidJson);
         }
-        let envelope: RawEnvelope<'a> = object(text).ok_or(Refusal::InvalidJson)?;
-        if envelope.jsonrpc != oco_protocol::rpc::JSONRPC_VERSION || envelope.id.is_null() {
+        // In one pass. Only where that fails does it matter which part of it was wrong.
+        match object::<RawEnvelope<'a, Object<RawParams<'a>>>>(text) {
+            Some(envelope) => envelope.check(|Object(params)| Params::check(params)),
+            None => {
+                let envelope: RawEnvelope<'a, &'a RawValue> = object(text).ok_or(Refusal::InvalidJson)?;
+                envelope.check(|params| Params::check(object(params.get())?))
+            }
+        }
+    }
+}
+
+impl<'a, P> RawEnvelope<'a, P> {
+    fn check(self, params: impl FnOnce(P) -> Option<Params<'a>>) -> Result<Envelope<'a>, Refusal> {
+        if self.jsonrpc != oco_protocol::rpc::JSONRPC_VERSION || self.id.is_null() {
             return Err(Refusal::InvalidJson);
         }
-        Ok(Self {
-            params: Params::parse(envelope.params.get()).ok_or(Refusal::Parameters)?,
-            id: envelope.id,
-            method: envelope.method,
+        Ok(Envelope {
+            params: params(self.params).ok_or(Refusal::Parameters)?,
+            id: self.id,
+            method: self.method,
         })
     }
 }
 
 impl<'a> Params<'a> {
-    fn parse(text: &'a str) -> Option<Self> {
-        let params: RawParams<'a> = object(text)?;
+    fn check(params: RawParams<'a>) -> Option<Self> {
         let uid = params
             .uid
             .map(|uid| serde_json::from_str::<Option<Cow<'a, str>>>(uid.get()))
@@ -110,14 +122,29 @@ impl<'a> Params<'a> {
 
     /// `data`, which must be an object with something in it, and readable: parts of it are stored as they are.
     pub(super) fn data<T: Deserialize<'a>>(&self) -> Result<T, Refusal> {
+        let data = self.unchecked_data()?;
         let text = self.data.map_or("", RawValue::get);
-        let empty = text.trim_start_matches('{').trim_start().starts_with('}');
-        if empty || serde_json::from_str::<Readable>(text).is_err() {
-            Err(Refusal::Parameters)
+        if is_readable(text) {
+            Ok(data)
         } else {
-            object(text).ok_or(Refusal::Parameters)
+            Err(Refusal::Parameters)
         }
     }
+
+    /// The same, where the caller sees to it that what is stored as it is can be read.
+    pub(super) fn unchecked_data<T: Deserialize<'a>>(&self) -> Result<T, Refusal> {
+        let text = self.data.map_or("", RawValue::get);
+        let empty = text.trim_start_matches('{').trim_start().starts_with('}');
+        (!empty)
+            .then(|| object(text))
+            .flatten()
+            .ok_or(Refusal::Parameters)
+    }
+}
+
+/// Whether JSON can be read back.
+pub(super) fn is_readable(text: &str) -> bool {
+    serde_json::from_str::<Readable>(text).is_ok()
 }
 
 /// Any JSON that can be read back as a [`Value`], kept nowhere. A [`RawValue`] may nest deeper and hold numbers that no
@@ -172,7 +199,30 @@ impl<'de> Visitor<'de> for Readable {
     }
 }
 
-/// Parses an object. serde would take a list for a struct, too.
+/// An object. serde would take a list for a struct, too.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectOf(PhantomData))
+    }
+}
+
+struct ObjectOf<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectOf<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(entries)).map(Object)
+    }
+}
+
+/// Parses an object, see [`Object`].
 fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
     text.trim_start()
         .starts_with('{')
@@ -188,7 +238,7 @@ fn has_lone_surrogate(body: &[u8]) -> bool {
         u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
     };
     let mut at = 0;
-    while let Some(found) = body[at..].iter().position(|byte| *byte == b'\\') {
+    while let Some(found) = memchr::memchr(b'\\', &body[at..]) {
         at += found;
         match unit_at(at) {
             Some(0xD800..0xDC00) if matches!(unit_at(at + 6), Some(0xDC00..0xE000)) => at += 12,

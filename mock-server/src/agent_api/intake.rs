@@ -67,6 +67,9 @@ async fn collect(state: &ServerState, body: Body, signed: bool) -> Result<Intake
         check(size as u64)?;
         if size > UNCOUNTED_BODY && budget.is_none() {
             budget = state.body_budget(whole).await;
+            if declared.exact().is_some() {
+                bytes.reserve_exact(whole.saturating_sub(bytes.len()));
+            }
         }
         bytes.extend_from_slice(&chunk);
     }

@@ -1,5 +1,6 @@
 //! `oco.agent.update`: the inventory, of which only what changed is stored.
 
+use super::envelope::is_readable;
 use super::hello::wants_update;
 use super::{MAX_ITEMS, Request, Sender, is_date_time, section_digest, store_in_turn};
 use crate::error::Refusal;
@@ -31,7 +32,7 @@ type Fields<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 /// Serves an inventory.
 pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
     let sender = request.sender()?;
-    let fields: Fields<'_> = request.envelope.params.data()?;
+    let fields = fields(&request)?;
     // Inventories of one computer are compared and stored one after the other.
     let turn = sender.computer.inventory.clone().lock_owned().await;
     let now = request.state.now();
@@ -55,6 +56,21 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
     }
     let policies = policies(request.state, &computer, first).await?;
     request.answer(&sender.seal, true.into(), json!({ "policies": policies }))
+}
+
+/// The fields, which can be read back. Of software only texts are stored, so that the longest part by far is not parsed
+/// once more for it.
+fn fields<'a>(request: &Request<'a>) -> Result<Fields<'a>, Refusal> {
+    let fields: Fields<'a> = request.envelope.params.unchecked_data()?;
+    let stored = fields
+        .iter()
+        .filter(|(name, _)| Section::of_field(name) != Section::Software);
+    for (_, raw) in stored {
+        if !is_readable(raw.get()) {
+            return Err(Refusal::Parameters);
+        }
+    }
+    Ok(fields)
 }
 
 /// Whether a hello would ask for an inventory now.

@@ -28,10 +28,26 @@ struct Agent {
     ended: VecDeque<(String, i64, Option<i64>)>,
 }
 
+/// What the answer to a hello asks for.
 #[derive(Debug)]
-struct Asked {
+pub(super) struct Asked {
     update: bool,
     packages: Vec<String>,
+}
+
+impl Asked {
+    /// None: it is no such answer.
+    pub(super) fn by(answer: &[u8]) -> Option<Self> {
+        let answer: HelloAnswer = serde_json::from_slice(answer).ok()?;
+        let params = answer.result.params;
+        let wanted = params.software_jobs.into_iter().filter(|job| job.download);
+        Some(Self {
+            update: params.update,
+            packages: wanted
+                .filter_map(|job| Some(job.package_id?.to_string()))
+                .collect(),
+        })
+    }
 }
 
 /// What rules need of the answer to a hello.
@@ -112,29 +128,19 @@ impl Agents {
         }
     }
 
-    /// Remembers what an exchange that succeeded means for later ones.
-    pub(super) fn served(&mut self, method: &str, hostname: &str, values: &Values, answer: &[u8]) {
+    /// Remembers what an exchange that succeeded means for later ones. `asked` is what the answer to a hello asks for.
+    pub(super) fn served(&mut self, method: &str, hostname: &str, values: &Values, asked: Option<Asked>) {
         let Some(agent) = self.remember(hostname) else {
             return;
         };
         if values.timestamp > agent.timestamp {
             agent.timestamp = values.timestamp;
         }
-        match method {
-            "hello" => {
-                if let Ok(answer) = serde_json::from_slice::<HelloAnswer>(answer) {
-                    let params = answer.result.params;
-                    let wanted = params.software_jobs.into_iter().filter(|job| job.download);
-                    agent.asked = Some(Asked {
-                        update: params.update,
-                        packages: wanted
-                            .filter_map(|job| Some(job.package_id?.to_string()))
-                            .collect(),
-                    });
-                }
-            }
-            "update_job_state" | "update_deploy_status" => agent.end_job(values),
-            _ => {}
+        if asked.is_some() {
+            agent.asked = asked;
+        }
+        if matches!(method, "update_job_state" | "update_deploy_status") {
+            agent.end_job(values);
         }
     }
 }

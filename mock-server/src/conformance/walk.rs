@@ -50,14 +50,17 @@ pub(super) struct Values {
 /// Compares `body` with `shape`.
 pub(super) fn compare(body: &[u8], shape: &'static Shape, notes: &mut Notes) -> Values {
     let mut values = Values::default();
-    let mut parser = serde_json::Deserializer::from_slice(body);
     let walk = Walk {
         shape,
         place: Place::Top,
         notes,
         values: &mut values,
     };
-    let parsed = walk.deserialize(&mut parser).and_then(|()| parser.end());
+    let parsed = match std::str::from_utf8(body) {
+        // Checked at once rather than text by text.
+        Ok(text) => walk.over(serde_json::Deserializer::from_str(text)),
+        Err(_) => walk.over(serde_json::Deserializer::from_slice(body)),
+    };
     if let Err(error) = parsed {
         notes.add(Rule::Json, || error.to_string());
     }
@@ -94,6 +97,14 @@ struct Walk<'w> {
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl Walk<'_> {
+    fn over<'de, R: serde_json::de::Read<'de>>(
+        self,
+        mut parser: serde_json::Deserializer<R>,
+    ) -> Result<(), serde_json::Error> {
+        self.deserialize(&mut parser)?;
+        parser.end()
+    }
+
     fn note(&mut self, rule: Rule, what: &str) {
         let place = self.place;
         self.notes.add(rule, || format!("{place}: {what}"));

@@ -14,6 +14,7 @@ use oco_protocol::rpc::{EventQuery, HelloAnswer, PasswordRule};
 use oco_protocol::{Key, Timestamp};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What everything is newer than.
 const BEGINNING: &str = "1970-01-01 00:00:00";
@@ -28,22 +29,44 @@ pub(super) async fn answer(
     now: Timestamp,
 ) -> Result<HelloAnswer, Refusal> {
     let interval = state.settings().update_interval;
-    let known = computer.map_or_else(ComputerState::default, |computer| computer.state().clone());
+    let known = computer.map_or_else(
+        || Known::of(&ComputerState::default(), asked, now, interval),
+        |computer| Known::of(&computer.state(), asked, now, interval),
+    );
     let computer = computer.map(|computer| computer.id);
     let jobs = match computer {
-        Some(computer) if known.active_jobs > 0 => jobs(state, computer, peer, now).await?,
+        Some(computer) if known.has_jobs => jobs(state, computer, peer, now).await?,
         _ => Vec::new(),
     };
     let rules = state.rules();
     Ok(HelloAnswer {
         server_key: None,
         agent_key: None,
-        update: wants_update(&known, asked, now, interval),
+        update: known.update,
         logins_since: Some(known.last_login.unwrap_or_else(|| BEGINNING.into())),
         software_jobs: jobs.into_iter().map(Item::Valid).collect(),
         events: event_queries(state, &rules, computer).await?,
         update_passwords: password_rules(state, &rules.passwords_for(&known.groups), computer, now).await?,
     })
+}
+
+/// What an answer needs of a computer's state, without its keys.
+struct Known {
+    has_jobs: bool,
+    update: bool,
+    last_login: Option<String>,
+    groups: Vec<i64>,
+}
+
+impl Known {
+    fn of(state: &ComputerState, asked: bool, now: Timestamp, interval: Duration) -> Self {
+        Self {
+            has_jobs: state.active_jobs > 0,
+            update: wants_update(state, asked, now, interval),
+            last_login: state.last_login.clone(),
+            groups: state.groups.clone(),
+        }
+    }
 }
 
 /// The jobs to run now. Those whose time is over are ended on the way.

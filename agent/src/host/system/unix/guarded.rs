@@ -1,10 +1,13 @@
 //! Files that somebody else names (a policy), in folders of any kind: nobody but root and the agent's own user may be
 //! able to have the agent read or change another file than the named one.
 //!
-//! Each folder on the way is opened relative to the one before and has to be one that nobody else can write to, or a
-//! sticky one, where others cannot touch what is not theirs. Links are followed only from such a folder to another one,
-//! and where they are root's or the agent's own; the file itself is none. Everything then happens relative to the folder
-//! that was opened last, whatever becomes of its name.
+//! Each folder on the way is opened relative to the one before. Links are followed only where they are root's or the
+//! agent's own; the file itself is none. Everything then happens relative to the folder that was opened last, whatever
+//! becomes of its name. So a folder may be a service's own: what its owner can exchange is in that folder, too. Only
+//! folders that everybody can write to are refused, unless they are sticky, and there the files of others.
+//!
+//! Where open folders have no path (systems other than Linux), every folder on the way has to be one that nobody else can
+//! write to.
 
 use super::{files, lock_file};
 use crate::host::{HostError, Result};
@@ -17,6 +20,9 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
+/// Whether what happens to a file is bound to its opened folder. Else names are walked again, so nobody else may be able to
+/// change what they lead to.
+const BOUND_TO_FOLDER: bool = cfg!(target_os = "linux");
 /// Links that are followed on the way, at most.
 const MOST_LINKS: usize = 40;
 
@@ -67,6 +73,8 @@ struct Place {
     name: OsString,
     /// Others can make files in the folder.
     shared: bool,
+    /// They can, but none of them in the place of another's.
+    sticky: bool,
 }
 
 impl Place {
@@ -76,12 +84,14 @@ impl Place {
         let Some(walk) = Walk::to(path.parent().unwrap_or(Path::new("/")), missing)? else {
             return Ok(None);
         };
-        let shared = walk.folder.metadata()?.mode() & 0o022 != 0;
+        let metadata = walk.folder.metadata()?;
+        let shared = metadata.mode() & 0o022 != 0 || !lock_file::is_trusted(&metadata);
         Ok(Some(Self {
             folder: walk.folder,
             named: walk.path,
             name,
             shared,
+            sticky: shared && metadata.mode() & 0o1000 != 0,
         }))
     }
 
@@ -118,9 +128,12 @@ impl Place {
         };
         let metadata = file.metadata()?;
         // Whoever made it in a shared folder chose what it is.
-        if self.shared && (!lock_file::is_trusted(&metadata) || metadata.nlink() > 1) {
+        if self.shared && metadata.nlink() > 1 {
+            return refused("it has a second name, which anybody may have given it: remove it".to_owned());
+        }
+        if self.sticky && !lock_file::is_trusted(&metadata) {
             return refused(format!(
-                "it is in a folder that others can write to, and belongs to user {} or has a second name: remove it",
+                "it is in a folder that others can write to, and belongs to user {}: remove it",
                 metadata.uid()
             ));
         }
@@ -219,17 +232,22 @@ impl Walk {
         Ok(true)
     }
 
-    /// Refuses a folder in which somebody else could put another thing in the place of what is named.
+    /// Refuses a folder that everybody can put things into, or anybody else where that would lead elsewhere.
     fn check(&self) -> io::Result<()> {
         let metadata: Metadata = self.folder.metadata()?;
         let path = self.path.display();
-        if lock_file::others_may(&metadata, lock_file::WRITE) {
+        let open = if BOUND_TO_FOLDER {
+            metadata.mode() & 0o1002 == 0o002
+        } else {
+            lock_file::others_may(&metadata, lock_file::WRITE)
+        };
+        if open {
             return refused(format!(
-                "other users can write into the folder {path} (mode {:o}): run chmod go-w {path}, or name a file elsewhere",
+                "other users can write into the folder {path} (mode {:o}): run chmod o-w,g-w {path}, or name a file elsewhere",
                 metadata.mode() & 0o7777
             ));
         }
-        if !lock_file::is_trusted(&metadata) {
+        if !BOUND_TO_FOLDER && !lock_file::is_trusted(&metadata) {
             return refused(format!(
                 "the folder {path} belongs to user {}: give it to root, or name a file elsewhere",
                 metadata.uid()
@@ -326,7 +344,7 @@ mod tests {
             ] {
                 assert!(
                     reason.contains(&format!("the folder {} (mode 777)", open.display()))
-                        && reason.contains("chmod go-w"),
+                        && reason.contains("chmod o-w,g-w"),
                     "{reason}"
                 );
             }
@@ -345,19 +363,58 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         let shared = folder.path().join("shared");
-        std::fs::create_dir_all(shared.join("theirs")).unwrap();
+        std::fs::create_dir(&shared).unwrap();
         set_mode(&shared, 0o1777);
-        for name in ["file", "theirs"] {
-            std::fs::write(folder.path().join("shared/file"), "x").unwrap();
-            std::os::unix::fs::chown(shared.join(name), Some(12345), None).unwrap();
-        }
+        std::fs::write(shared.join("file"), "x").unwrap();
+        std::os::unix::fs::chown(shared.join("file"), Some(12345), None).unwrap();
         symlink(folder.path(), shared.join("link")).unwrap();
         std::os::unix::fs::lchown(shared.join("link"), Some(12345), None).unwrap();
         assert!(reason(read(&shared.join("file"))).contains("belongs to user 12345"));
         assert!(reason(replace(&shared.join("file"), b"y")).contains("belongs to user 12345"));
-        assert!(reason(read(&shared.join("theirs/file"))).contains("belongs to user 12345"));
         assert!(reason(read(&shared.join("link/file"))).contains("a link of user 12345"));
         assert_eq!(std::fs::read_to_string(shared.join("file")).unwrap(), "x");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_service_keeps_its_own_files_and_cannot_lead_the_agent_out_of_its_folder() {
+        if rustix::process::geteuid().as_raw() != 0 {
+            eprintln!("skipped: only root can give files away");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (secret, home) = (folder.path().join("secret"), folder.path().join("home"));
+        std::fs::write(&secret, "root's").unwrap();
+        std::fs::create_dir(&home).unwrap();
+        let own = home.join("settings.json");
+        std::fs::write(&own, "{}").unwrap();
+        for path in [&home, &own] {
+            std::os::unix::fs::chown(path, Some(12345), Some(54321)).unwrap();
+        }
+        set_mode(&home, 0o770);
+        set_mode(&own, 0o640);
+        replace(&own, b"{\"a\":1}").unwrap();
+        assert_eq!(read(&own).unwrap().unwrap(), b"{\"a\":1}");
+        let metadata = own.metadata().unwrap();
+        assert_eq!(
+            (metadata.uid(), metadata.gid(), metadata.mode() & 0o7777),
+            (12345, 54321, 0o640)
+        );
+
+        let (link, hard, way) = (home.join("link"), home.join("hard"), home.join("way"));
+        symlink(&secret, &link).unwrap();
+        std::fs::hard_link(&secret, &hard).unwrap();
+        symlink(folder.path(), &way).unwrap();
+        std::os::unix::fs::lchown(&way, Some(12345), None).unwrap();
+        for (path, why) in [
+            (link, "symbolic link"),
+            (hard, "second name"),
+            (way.join("secret"), "a link of user 12345"),
+        ] {
+            assert!(reason(read(&path)).contains(why), "{why}");
+            assert!(reason(replace(&path, b"x")).contains(why), "{why}");
+        }
+        assert_eq!(std::fs::read_to_string(&secret).unwrap(), "root's");
     }
 
     #[test]

@@ -83,7 +83,10 @@ pub(crate) async fn authenticate(
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
     match presented.and_then(|value| value.strip_prefix("Bearer ")) {
-        Some(key) if keys::same(&state.api_key, key) => Ok(next.run(request).await),
+        Some(key) if keys::same(&state.api_key, key) => {
+            state.follow_others().await?;
+            Ok(next.run(request).await)
+        }
         _ => Err(ApiError::Unauthorized),
     }
 }

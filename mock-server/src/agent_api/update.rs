@@ -30,7 +30,7 @@ type Fields<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 
 /// Serves an inventory.
 pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
-    let sender = request.sender()?;
+    let sender = request.sender().await?;
     let fields: Fields<'_> = request.envelope.params.data()?;
     // Inventories of one computer are compared and stored one after the other.
     let turn = sender.computer.inventory.clone().lock_owned().await;

@@ -3,6 +3,7 @@
 use super::Access;
 use super::fault::Fault;
 use crate::state::ServerState;
+use crate::store::StoreError;
 use crate::users::{Role, User};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -17,12 +18,25 @@ pub(super) enum AuthenticationError {
     NoUser,
     #[error("HTTP Basic Auth: Login failed")]
     Failed,
+    #[error("the database does not answer")]
+    Unavailable,
+}
+
+impl From<StoreError> for AuthenticationError {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(error = crate::error::chain(&error), "nobody can sign in");
+        Self::Unavailable
+    }
 }
 
 impl IntoResponse for AuthenticationError {
     fn into_response(self) -> Response {
         let content_type = [(header::CONTENT_TYPE, "text/html; charset=UTF-8")];
-        (StatusCode::UNAUTHORIZED, content_type, self.to_string()).into_response()
+        let status = match self {
+            Self::NoUser | Self::Failed => StatusCode::UNAUTHORIZED,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        (status, content_type, self.to_string()).into_response()
     }
 }
 
@@ -42,6 +56,7 @@ pub(super) async fn authenticate(
     headers: &HeaderMap,
 ) -> Result<Caller, AuthenticationError> {
     let (name, password) = credentials(headers).ok_or(AuthenticationError::NoUser)?;
+    state.follow_others().await?;
     let rules = state.rules();
     let key = name.to_lowercase();
     let user = rules.users.iter().find(|user| user.name.to_lowercase() == key);
@@ -57,11 +72,9 @@ pub(super) async fn authenticate(
                     .iter()
                     .any(|limit| rules.policies.is_within(group, *limit))
             };
-            let computers = state.store.cache.all().into_iter().filter(|computer| {
-                let groups = computer.state().groups.clone();
-                groups.into_iter().any(within)
-            });
-            let visible = computers.map(|computer| computer.id).collect();
+            let memberships = memberships(state).await?.into_iter();
+            let visible = memberships.filter(|(_, groups)| groups.iter().any(|group| within(*group)));
+            let visible = visible.map(|(computer, _)| computer).collect();
             let groups = rules.policies.groups().filter(|group| within(*group)).collect();
             (Some(visible), Some(groups))
         }
@@ -71,6 +84,17 @@ pub(super) async fn authenticate(
         visible,
         groups,
     })
+}
+
+/// The groups of the computers, by computer.
+async fn memberships(state: &ServerState) -> Result<Vec<(i64, Vec<i64>)>, StoreError> {
+    if state.store.is_shared() {
+        return Ok(state.store.memberships().await?.into_iter().collect());
+    }
+    let computers = state.store.cache.all().into_iter();
+    Ok(computers
+        .map(|computer| (computer.id, computer.state().groups.clone()))
+        .collect())
 }
 
 /// Name and password of `Authorization: Basic ...`.

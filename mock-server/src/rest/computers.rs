@@ -87,7 +87,7 @@ pub(crate) async fn change(
     Body(change): Body<Change>,
 ) -> Result<Json<ComputerView>, ApiError> {
     let hostname = find(&state, id).await?.hostname;
-    if let Some(computer) = state.store.cache.get(&hostname) {
+    if let Some(computer) = state.computer(&hostname).await? {
         state
             .store
             .write(SetForceUpdate {

@@ -70,9 +70,9 @@ impl Write for Register {
                 .await?
             }
         };
-        sqlx::query(
+        let given = sqlx::query(
             "UPDATE computers SET uid = ?, uid_key = ?, agent_key = ?, server_key = ?, agent_version = ?, \
-             remote_address = ? WHERE id = ?",
+             remote_address = ? WHERE id = ? AND agent_key IS NULL",
         )
         .bind(&self.uid)
         .bind(self.uid.as_deref().map(key_of))
@@ -82,11 +82,16 @@ impl Write for Register {
         .bind(self.remote_address.map(|address| address.to_string()))
         .bind(id)
         .execute(batch.connection())
-        .await?;
-        batch.check_in(CheckInRow {
+        .await?
+        .rows_affected();
+        if given == 0 {
+            return Ok(Registration::AlreadyRegistered);
+        }
+        let check_in = CheckInRow {
             computer_id: id,
             ..self.check_in
-        });
+        };
+        batch.check_in(check_in).await?;
         let computer = self.publish(batch, id);
         write_sections(batch, &computer, &self.sections).await?;
         Ok(Registration::Done)
@@ -96,7 +101,7 @@ impl Write for Register {
 impl Register {
     /// Makes the keys valid for further requests, from the commit on.
     fn publish(&self, batch: &mut Batch, id: i64) -> Arc<Computer> {
-        let before = self.cache.get(&self.hostname);
+        let before = self.cache.get(&self.hostname).filter(|before| before.id == id);
         let computer = before.unwrap_or_else(|| Arc::new(Computer::new(id, ComputerState::default())));
         let (cache, hostname, published) = (self.cache.clone(), self.hostname.clone(), computer.clone());
         let (uid, agent_key, server_key) =

@@ -6,7 +6,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// URL of a server with a user that may create databases; the database it names is used for creating others.
-const VARIABLE: &str = "OCO_TEST_DATABASE";
+pub(crate) const VARIABLE: &str = "OCO_TEST_DATABASE";
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
 

@@ -12,6 +12,7 @@ mod client_transcripts;
 mod concurrency;
 mod conditions;
 mod conformance;
+mod containers;
 mod databases;
 mod durability;
 mod faults;

@@ -104,11 +104,7 @@ impl Cache {
     /// Reads all computers; of a shared database none, because they are read when they are needed.
     pub(crate) async fn load(pool: &Pool) -> Result<Self, sqlx::Error> {
         if pool.dialect().is_shared() {
-            // Any of them may be of the keyed generation: another process may have met it.
-            return Ok(Self {
-                keyed: AtomicBool::new(true),
-                ..Self::default()
-            });
+            return Ok(Self::default());
         }
         let rows: Vec<LoadedComputer> = sqlx::query_as(LOAD).fetch_all(pool).await?;
         let mut digests: HashMap<i64, Digests> = HashMap::new();

@@ -45,6 +45,8 @@ impl Write for Register {
 
     async fn apply(&self, batch: &mut Batch) -> Result<Registration, sqlx::Error> {
         let key = key_of(&self.hostname);
+        // Before the name: another process that registers the same computer meanwhile is then found by its name.
+        let owner = owner_of(batch, self.uid.as_deref()).await?;
         let known: Option<(i64, Option<String>)> =
             sqlx::query_as("SELECT id, agent_key FROM computers WHERE hostname_key = ?")
                 .bind(&key)
@@ -54,7 +56,7 @@ impl Write for Register {
             return Ok(Registration::AlreadyRegistered);
         }
         let known = known.map(|(id, _)| id);
-        if uid_is_taken(batch, self.uid.as_deref(), known).await? {
+        if owner.is_some() && owner != known {
             return Ok(Registration::UidTaken);
         }
         let id = match known {
@@ -173,7 +175,8 @@ impl Write for Identify {
 
     async fn apply(&self, batch: &mut Batch) -> Result<bool, sqlx::Error> {
         let id = self.computer.id;
-        if uid_is_taken(batch, self.uid.as_deref(), Some(id)).await? {
+        let owner = owner_of(batch, self.uid.as_deref()).await?;
+        if owner.is_some_and(|owner| owner != id) {
             return Ok(false);
         }
         sqlx::query(
@@ -278,11 +281,11 @@ async fn insert(
     .await
 }
 
-async fn uid_is_taken(batch: &mut Batch, uid: Option<&str>, own: Option<i64>) -> Result<bool, sqlx::Error> {
-    let Some(uid) = uid else { return Ok(false) };
-    let owner: Option<(i64,)> = sqlx::query_as("SELECT id FROM computers WHERE uid_key = ?")
+/// The computer that has a uid.
+async fn owner_of(batch: &mut Batch, uid: Option<&str>) -> Result<Option<i64>, sqlx::Error> {
+    let Some(uid) = uid else { return Ok(None) };
+    sqlx::query_scalar("SELECT id FROM computers WHERE uid_key = ?")
         .bind(key_of(uid))
         .fetch_optional(batch.connection())
-        .await?;
-    Ok(owner.is_some_and(|(id,)| Some(id) != own))
+        .await
 }

@@ -215,6 +215,9 @@ impl ChangeMembership {
 
 /// Has the cache know again which computers are in which groups.
 async fn publish_memberships(batch: &mut Batch, cache: &Arc<Cache>) -> Result<(), sqlx::Error> {
+    if batch.dialect().is_shared() {
+        return Ok(());
+    }
     let rows: Vec<(i64, i64)> =
         sqlx::query_as("SELECT computer_id, group_id FROM computer_group_members ORDER BY group_id")
             .fetch_all(batch.connection())

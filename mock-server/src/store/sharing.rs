@@ -92,6 +92,22 @@ impl Store {
         self.readers.dialect() != Dialect::Postgres
     }
 
+    /// Whether any computer has spoken the keyed generation, whichever process it has spoken to.
+    pub(crate) async fn has_keyed(&self) -> Result<bool, StoreError> {
+        if !self.cache.has_keyed() && self.is_shared() {
+            let versions: Vec<Option<String>> = sqlx::query_scalar(
+                "SELECT DISTINCT agent_version FROM computers WHERE agent_key IS NOT NULL",
+            )
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::during("read the versions of agents"))?;
+            for version in versions {
+                self.cache.note_version(version.as_deref());
+            }
+        }
+        Ok(self.cache.has_keyed())
+    }
+
     /// The revision of what an administrator sets up.
     pub(crate) async fn revision(&self) -> Result<i64, StoreError> {
         sqlx::query_scalar("SELECT number FROM revisions WHERE id = 1")
@@ -128,7 +144,9 @@ impl Store {
             });
         };
         let state = row.state();
-        self.cache.note_version(state.agent_version.as_deref());
+        if state.agent_key.is_some() {
+            self.cache.note_version(state.agent_version.as_deref());
+        }
         let mut computer = Computer::new(id, state);
         let last_answer = row.answered_at.unwrap_or(0);
         computer.answered_at = now.max(timestamp(last_answer.saturating_add(1)));

@@ -165,7 +165,7 @@ async fn check(server: &Running, witness: &mut Witness) {
     }
     let hello = witness.call(server.addr, "hello", hello_data()).await;
     assert!(hello.is_some(), "the keys of {} are lost", witness.hostname);
-    let found = rest(server, &format!("/computers?filter={}", witness.hostname)).await;
+    let found = rest(server, &format!("/computers?hostname={}", witness.hostname)).await;
     let id = found["computers"]
         .as_array()
         .unwrap()

@@ -26,6 +26,7 @@ mod refusals;
 mod registration;
 mod rest;
 mod retention;
+mod schema;
 mod sharing;
 mod transcripts;
 mod updates;

@@ -4,6 +4,7 @@ use crate::databases;
 use crate::support::{START, TestAgent, TestServer, hello_data};
 use oco_protocol::Timestamp;
 use serde_json::{Value, json};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 
 /// Two servers on a new database; none where the tests run on SQLite, which belongs to one process.
 async fn pair() -> Option<(TestServer, TestServer)> {
@@ -141,7 +142,7 @@ async fn a_user_limited_to_a_group_sees_its_computers_at_either() {
     let Some((one, other)) = pair().await else { return };
     TestAgent::registered(&one, "inside").await;
     TestAgent::registered(&other, "outside").await;
-    let computers = one.get("/computers?filter=inside").await;
+    let computers = one.get("/computers?hostname=inside").await;
     let id = computers["computers"][0]["id"].as_i64().unwrap();
     let group = one.group("computers", "g", None, &[id]).await;
     let user = json!({"name": "eva", "password": "long enough", "role": "viewer", "computer_groups": [group]});
@@ -150,5 +151,66 @@ async fn a_user_limited_to_a_group_sees_its_computers_at_either() {
         let listed = server.client("eva:long enough", "oco.computer.list", json!({})).await.unwrap();
         let text = listed.to_string();
         assert!(text.contains("inside") && !text.contains("outside"), "{text}");
+    }
+}
+
+/// Ends every connection to a database but the one that it does so on.
+async fn cut_connections(database: &str) {
+    let mut connection = AnyConnection::connect(database).await.unwrap();
+    if database.starts_with("postgres") {
+        let others = "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                      WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        connection.execute(others).await.unwrap();
+    } else {
+        let others: Vec<i64> = sqlx::query_scalar(
+            "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()",
+        )
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+        for id in others {
+            // It may have gone meanwhile.
+            drop(connection.execute(AssertSqlSafe(format!("KILL {id}"))).await);
+        }
+    }
+    connection.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_cut_cost_requests_but_nothing_that_was_acknowledged() {
+    let Some(server) = databases::server() else {
+        eprintln!("SKIPPED: OCO_TEST_DATABASE names no server; ci/database-tests does");
+        return;
+    };
+    let database = databases::create(&server).await;
+    let config = database.clone();
+    let server = TestServer::start_with(move |changed| changed.database = config).await;
+    let mut agents = Vec::new();
+    for number in 0..8 {
+        agents.push(TestAgent::registered(&server, &format!("pc{number}")).await);
+    }
+    let mut served = 0;
+    for _ in 0..20 {
+        let bodies: Vec<String> = agents
+            .iter_mut()
+            .map(|agent| agent.body("hello", hello_data()).to_string())
+            .collect();
+        let requests = bodies
+            .iter()
+            .zip(&agents)
+            .map(|(body, agent)| server.agent_request(body.as_bytes(), &agent.agent_key));
+        let (answers, ()) = tokio::join!(futures::future::join_all(requests), cut_connections(&database));
+        for ((answer, body), agent) in answers.iter().zip(&bodies).zip(&agents) {
+            assert!([200, 500].contains(&answer.status), "{}", answer.text());
+            if answer.status == 200 {
+                served += 1;
+                let again = server.agent_request(body.as_bytes(), &agent.agent_key).await;
+                assert_ne!(again.status, 200, "what was acknowledged is forgotten");
+            }
+        }
+    }
+    assert!(served > 0);
+    for agent in &mut agents {
+        agent.hello(&server).await;
     }
 }

@@ -78,7 +78,9 @@ async fn exchange(
     if !intake::is_json(headers) {
         return Err(Refusal::ContentType);
     }
-    let replaced = (!state.store.takes_nul()).then(|| envelope::without_nul(body)).flatten();
+    let replaced = (!state.store.takes_nul())
+        .then(|| envelope::without_nul(body))
+        .flatten();
     let envelope = Envelope::parse(replaced.as_deref().unwrap_or(body))?;
     let (method, name) = method_named(&envelope.method, state.generation).ok_or(Refusal::UnknownMethod)?;
     *label = Label(name);

@@ -351,7 +351,8 @@ impl FileConfig {
 
 /// The folder of the database, or that of the default one where it is no file.
 fn authority_folder(database: &str) -> PathBuf {
-    let file = crate::store::url::file_of(database).or_else(|| crate::store::url::file_of(&default_database()));
+    let file =
+        crate::store::url::file_of(database).or_else(|| crate::store::url::file_of(&default_database()));
     let folder = file.and_then(|file| file.parent().map(Path::to_owned));
     folder
         .filter(|folder| !folder.as_os_str().is_empty())
@@ -407,7 +408,8 @@ mod tests {
     fn every_key_is_read() {
         let text = "listen = '127.0.0.1:1'\ndatabase = 'sqlite::memory:'\nagent-key = 'a'\napi-key = 'b'\n\
                     update-interval = 60\nself-registration = false\nmax-body = 1\nheader-timeout = 2\n\
-                    body-timeout = 3\nmax-connections = 4\ndrain-timeout = 0\nserver-generation = 2022\nphp-quirks = 'off'\n";
+                    body-timeout = 3\nmax-connections = 4\ndrain-timeout = 0\nserver-generation = 2022\nphp-quirks = 'off'\n\
+                    [retention]\nevent-days = 1\nlogin-days = 2\ncontainer-days = 3\ninterval-minutes = 4\nevents-per-computer = 0\n";
         let config = FileConfig::parse(text, Path::new("mock.toml"))
             .unwrap()
             .into_config();
@@ -418,6 +420,32 @@ mod tests {
         assert_eq!(config.php_quirks, PhpQuirks::Off);
         assert_eq!((config.limits.body, config.limits.connections), (1, 4));
         assert_eq!(config.limits.drain_timeout, Duration::ZERO);
+        let days = |days: u64| Some(Duration::from_secs(days * 86_400));
+        let expected = Retention {
+            events: days(1),
+            events_per_computer: None,
+            logins: days(2),
+            containers: days(3),
+            interval: Duration::from_secs(240),
+        };
+        assert_eq!(config.retention, expected);
+    }
+
+    #[test]
+    fn what_is_printed_for_debugging_has_no_password_of_a_database() {
+        let text = "database = 'postgres://oco:secret@host/oco'";
+        let file = FileConfig::parse(text, Path::new("mock.toml")).unwrap();
+        let shown = format!("{file:?} {:?}", file.clone().into_config());
+        assert!(
+            shown.contains("***@host/oco") && !shown.contains("secret"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn retention_has_bounds() {
+        assert!(error("[retention]\nevent-days = 0").contains("must be 1 to 100000"));
+        assert!(error("[retention]\nother = 1").contains("unknown field"));
     }
 
     #[test]

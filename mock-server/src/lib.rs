@@ -40,10 +40,10 @@ pub use generation::{PhpQuirks, ServerGeneration, UnknownChoice};
 mod tls;
 
 pub use config::{Config, FileConfig, FileConfigError, Limits, Tls};
+pub use retention::{FileRetention, Retention};
 pub use router::router;
 pub use server::{Server, ServerHandle};
 pub use state::{NewAdmin, ServerState, StartError};
-pub use retention::{FileRetention, Retention};
 pub use store::url::without_password;
 pub use store::{InvalidDatabaseUrl, OpenError};
 pub use tls::TlsError;

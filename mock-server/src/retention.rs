@@ -63,7 +63,10 @@ pub struct FileRetention {
     pub interval_minutes: Option<Duration>,
 }
 
-fn within<'de, D: serde::Deserializer<'de>>(deserializer: D, unit: u64) -> Result<Option<Duration>, D::Error> {
+fn within<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+    unit: u64,
+) -> Result<Option<Duration>, D::Error> {
     let count = u64::deserialize(deserializer)?;
     if !(1..=MAX_DAYS).contains(&count) {
         return Err(serde::de::Error::custom(format!("must be 1 to {MAX_DAYS}")));
@@ -129,7 +132,11 @@ async fn forget(state: &ServerState, retention: &Retention) -> Result<u64, Store
     if let Some(kept) = retention.events_per_computer {
         let kept = i64::try_from(kept).unwrap_or(i64::MAX);
         let computers = state.store.computers_with_more_events(kept).await?;
-        old.extend(computers.into_iter().map(|computer| Old::EventsBeyond { computer, kept }));
+        old.extend(
+            computers
+                .into_iter()
+                .map(|computer| Old::EventsBeyond { computer, kept }),
+        );
     }
     if let Some(age) = retention.containers {
         state.store.settle_expired(now).await?;

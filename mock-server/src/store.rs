@@ -36,11 +36,11 @@ mod writer;
 pub(crate) use cache::{Cache, Computer, ComputerState, Digests};
 pub(crate) use writer::{Batch, Write};
 
-use oco_protocol::Timestamp;
 use dialect::{Dialect, Pool};
+use oco_protocol::Timestamp;
 use software::SoftwareIndex;
-use sqlx::Connection as _;
 use sqlx::any::AnyPoolOptions;
+use sqlx::{AnyConnection, Connection as _};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -146,6 +146,14 @@ impl Store {
             }
         };
         let dialect = parsed.dialect;
+        // A pool tries until its time is over; one attempt tells why it cannot be.
+        let mut first = AnyConnection::connect_with(&parsed.options)
+            .await
+            .map_err(failed("opening it"))?;
+        set_up(&mut first, dialect, false)
+            .await
+            .map_err(failed("opening it"))?;
+        first.close().await.map_err(failed("opening it"))?;
         let writers = pool(1, dialect, false)
             .connect_with(parsed.options.clone())
             .await
@@ -160,9 +168,10 @@ impl Store {
         let readers = match (dialect, &parsed.file) {
             // A database in memory belongs to its connection, so reads take turns with the writer there.
             (Dialect::Sqlite, None) => writers.clone(),
-            (Dialect::Sqlite, Some(_)) => {
-                Pool::new(pool(READERS, dialect, true).connect_lazy_with(parsed.options), dialect)
-            }
+            (Dialect::Sqlite, Some(_)) => Pool::new(
+                pool(READERS, dialect, true).connect_lazy_with(parsed.options),
+                dialect,
+            ),
             _ => Pool::new(
                 pool(SERVER_READERS, dialect, true).connect_lazy_with(parsed.options),
                 dialect,

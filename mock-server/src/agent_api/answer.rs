@@ -46,12 +46,7 @@ impl Request<'_> {
         }
     }
 
-    fn write<P: Serialize>(
-        &self,
-        seal: &Seal,
-        success: Success,
-        params: P,
-    ) -> Result<Response, Refusal> {
+    fn write<P: Serialize>(&self, seal: &Seal, success: Success, params: P) -> Result<Response, Refusal> {
         let state = self.state;
         let current = state.generation == ServerGeneration::Current;
         let answer = Answer {

@@ -323,7 +323,10 @@ mod tests {
     fn only_escapes_of_nul_are_replaced() {
         let replaced = |text: &str| without_nul(text.as_bytes()).map(|text| String::from_utf8(text).unwrap());
         assert_eq!(replaced(r#"{"a":"x"}"#), None);
-        assert_eq!(replaced(r#"{"a":"\u0000x\\u0000\\\u0000"}"#).as_deref(), Some(r#"{"a":"\ufffdx\\u0000\\\ufffd"}"#));
+        assert_eq!(
+            replaced(r#"{"a":"\u0000x\\u0000\\\u0000"}"#).as_deref(),
+            Some(r#"{"a":"\ufffdx\\u0000\\\ufffd"}"#)
+        );
     }
 
     #[test]

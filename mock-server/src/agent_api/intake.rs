@@ -47,7 +47,9 @@ pub(crate) async fn read(state: &ServerState, headers: &HeaderMap, body: Body) -
 
 /// Whether the body is, or may be, too large to be read without a signature.
 fn is_large(body: &Body) -> bool {
-    body.size_hint().exact().is_none_or(|size| size > UNSIGNED_BODY as u64)
+    body.size_hint()
+        .exact()
+        .is_none_or(|size| size > UNSIGNED_BODY as u64)
 }
 
 async fn collect(state: &ServerState, body: Body, signed: bool) -> Result<Intake, Refusal> {

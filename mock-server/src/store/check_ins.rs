@@ -9,8 +9,8 @@ use super::{Batch, Write, micros, placeholders, timestamp};
 use oco_protocol::Timestamp;
 use sqlx::AssertSqlSafe;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
 /// Rows of one check-in statement, largest first: few different statements, all of them prepared once.
 const CHECK_IN_CHUNKS: [usize; 3] = [64, 8, 1];
@@ -72,17 +72,41 @@ pub(super) async fn flush_check_ins(
     pending: &BTreeMap<i64, PendingCheckIn>,
 ) -> Result<(), sqlx::Error> {
     let mut rows: Vec<CheckInRow> = pending.values().map(|pending| pending.row).collect();
-    let condition = if connection.dialect().is_shared() {
+    let decided = connection.dialect().is_shared();
+    if decided {
         rows = newer(connection, pending, rows).await?;
-        ""
-    } else {
-        " WHERE excluded.agent_timestamp > check_ins.agent_timestamp OR excluded.agent_timestamp = 0"
-    };
+    }
     for chunk in Chunks(&rows) {
-        write(connection, chunk, condition).await?;
+        write(connection, chunk, decided).await?;
     }
     Ok(())
 }
+
+/// The statements that write rows, by their number and whether it is decided already that the rows are new: long texts.
+static WRITES: LazyLock<BTreeMap<(usize, bool), Arc<str>>> = LazyLock::new(|| {
+    let row = format!("(?, ?, ?, ?, {OPTIONAL_FLOAT}, {OPTIONAL_FLOAT}, ?)");
+    let statement = |size: usize, decided: bool| {
+        let condition = match decided {
+            true => "",
+            false => {
+                " WHERE excluded.agent_timestamp > check_ins.agent_timestamp OR excluded.agent_timestamp = 0"
+            }
+        };
+        format!(
+            "INSERT INTO check_ins (computer_id, agent_timestamp, seen_at, answered_at, uptime, battery_level, \
+             battery_status) VALUES {} ON CONFLICT (computer_id) DO UPDATE SET \
+             agent_timestamp = excluded.agent_timestamp, seen_at = excluded.seen_at, \
+             answered_at = excluded.answered_at, uptime = excluded.uptime, \
+             battery_level = excluded.battery_level, battery_status = excluded.battery_status{condition}",
+            vec![&*row; size].join(", ")
+        )
+    };
+    CHECK_IN_CHUNKS
+        .into_iter()
+        .flat_map(|size| [(size, false), (size, true)])
+        .map(|(size, decided)| ((size, decided), statement(size, decided).into()))
+        .collect()
+});
 
 /// Slices of the sizes that there are statements for.
 struct Chunks<'a>(&'a [CheckInRow]);
@@ -91,30 +115,18 @@ impl<'a> Iterator for Chunks<'a> {
     type Item = &'a [CheckInRow];
 
     fn next(&mut self) -> Option<Self::Item> {
-        let size = CHECK_IN_CHUNKS
-            .into_iter()
-            .find(|size| *size <= self.0.len())?;
+        let size = CHECK_IN_CHUNKS.into_iter().find(|size| *size <= self.0.len())?;
         let (chunk, rest) = self.0.split_at(size);
         self.0 = rest;
         Some(chunk)
     }
 }
 
-async fn write(
-    connection: &mut Connection,
-    rows: &[CheckInRow],
-    condition: &str,
-) -> Result<(), sqlx::Error> {
-    let row = format!("(?, ?, ?, ?, {OPTIONAL_FLOAT}, {OPTIONAL_FLOAT}, ?)");
-    let sql = format!(
-        "INSERT INTO check_ins (computer_id, agent_timestamp, seen_at, answered_at, uptime, battery_level, \
-         battery_status) VALUES {} ON CONFLICT (computer_id) DO UPDATE SET \
-         agent_timestamp = excluded.agent_timestamp, seen_at = excluded.seen_at, \
-         answered_at = excluded.answered_at, uptime = excluded.uptime, battery_level = excluded.battery_level, \
-         battery_status = excluded.battery_status{condition}",
-        vec![&*row; rows.len()].join(", ")
-    );
-    let mut query = sqlx::query(AssertSqlSafe(sql));
+async fn write(connection: &mut Connection, rows: &[CheckInRow], decided: bool) -> Result<(), sqlx::Error> {
+    let sql = WRITES
+        .get(&(rows.len(), decided))
+        .ok_or_else(|| sqlx::Error::Protocol("no statement writes so many check-ins".into()))?;
+    let mut query = sqlx::query(AssertSqlSafe(sql.clone()));
     for row in rows {
         let (has_uptime, uptime) = optional_float(row.uptime);
         let (has_level, level) = optional_float(row.battery_level);

@@ -277,7 +277,8 @@ impl<'c> Executor<'c> for &'c Pool {
         'c: 'e,
         E: 'q + Execute<'q, Any>,
     {
-        self.pool.fetch_optional(or_fail!(self.translator.translate(query)))
+        self.pool
+            .fetch_optional(or_fail!(self.translator.translate(query)))
     }
 
     fn prepare_with<'e>(

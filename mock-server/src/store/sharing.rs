@@ -55,7 +55,10 @@ impl FoundRow {
         let mut digests = Digests::default();
         let sections = self.digests.take().unwrap_or_default();
         for (section, digest) in sections.split(',').filter_map(|pair| pair.split_once(':')) {
-            let slot = section.parse().ok().and_then(|section: usize| digests.get_mut(section));
+            let slot = section
+                .parse()
+                .ok()
+                .and_then(|section: usize| digests.get_mut(section));
             if let (Some(slot), Ok(digest)) = (slot, digest.parse()) {
                 *slot = digest;
             }
@@ -75,7 +78,10 @@ impl FoundRow {
             force_update: self.force_update.unwrap_or(0) != 0,
             active_jobs: self.active_jobs,
             groups,
-            remote_address: self.remote_address.take().and_then(|address| address.parse().ok()),
+            remote_address: self
+                .remote_address
+                .take()
+                .and_then(|address| address.parse().ok()),
             digests,
         }
     }

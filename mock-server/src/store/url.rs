@@ -82,14 +82,18 @@ pub fn without_password(url: &str) -> String {
         }
         _ => url.to_owned(),
     };
-    let (url, parameters) = url.split_once('?').map_or((&*url, None), |(url, rest)| (url, Some(rest)));
+    let (url, parameters) = url
+        .split_once('?')
+        .map_or((&*url, None), |(url, rest)| (url, Some(rest)));
     let mut shown = url.to_owned();
     if let Some(parameters) = parameters {
         shown.push('?');
-        let parameters = parameters.split('&').map(|parameter| match parameter.split_once('=') {
-            Some((name, _)) if name.eq_ignore_ascii_case("password") => "password=***",
-            _ => parameter,
-        });
+        let parameters = parameters
+            .split('&')
+            .map(|parameter| match parameter.split_once('=') {
+                Some((name, _)) if name.eq_ignore_ascii_case("password") => "password=***",
+                _ => parameter,
+            });
         shown.push_str(&parameters.collect::<Vec<_>>().join("&"));
     }
     shown
@@ -157,9 +161,21 @@ mod tests {
             ("mysql://a@localhost:1/oco", Dialect::MariaDb),
             ("mariadb://a@localhost/oco", Dialect::MariaDb),
         ] {
-            assert_eq!(DatabaseUrl::parse(url).map(|url| url.dialect).ok(), Some(dialect), "{url}");
+            assert_eq!(
+                DatabaseUrl::parse(url).map(|url| url.dialect).ok(),
+                Some(dialect),
+                "{url}"
+            );
         }
-        for url in ["", "oco.db", "sqlite:", "sqlite://", "oracle://x/y", "postgres://host", "mariadb://h/"] {
+        for url in [
+            "",
+            "oco.db",
+            "sqlite:",
+            "sqlite://",
+            "oracle://x/y",
+            "postgres://host",
+            "mariadb://h/",
+        ] {
             assert!(DatabaseUrl::parse(url).is_err(), "{url}");
         }
     }
@@ -175,7 +191,9 @@ mod tests {
         ] {
             let shown = without_password(url);
             assert!(!shown.contains("cret"), "{shown}");
-            let error = DatabaseUrl::parse(url).err().map(|error| format!("{error} {error:?}"));
+            let error = DatabaseUrl::parse(url)
+                .err()
+                .map(|error| format!("{error} {error:?}"));
             assert!(!error.unwrap_or_default().contains("cret"), "{url}");
         }
         let shown = without_password("postgres://u:secret@host/oco?sslmode=disable&password=secret");

@@ -118,7 +118,9 @@ impl Batch {
     async fn take_turn(&mut self) -> Result<(), sqlx::Error> {
         if self.dialect().is_shared() && !self.has_turn {
             self.connection
-                .execute(sqlx::query("UPDATE revisions SET number = number + 1 WHERE id = 1"))
+                .execute(sqlx::query(
+                    "UPDATE revisions SET number = number + 1 WHERE id = 1",
+                ))
                 .await?;
             self.has_turn = true;
         }
@@ -311,7 +313,9 @@ async fn run(pool: Pool, mut receiver: mpsc::Receiver<Box<dyn Queued>>) {
                     let reason = error.to_string();
                     tracing::error!(error = reason, writes = writes.len(), "a commit is in doubt");
                     let refusal = || sqlx::Error::Protocol(format!("the commit is in doubt: {reason}"));
-                    writes.drain(..).for_each(|write| write.acknowledge(Err(refusal())));
+                    writes
+                        .drain(..)
+                        .for_each(|write| write.acknowledge(Err(refusal())));
                     continue;
                 }
                 Err(Failure::Undone(error)) => {

@@ -206,7 +206,12 @@ fn bad_input_fails_in_one_line_with_its_cause() {
         2,
         &["/no/such.toml", "No such file"],
     );
-    for url in ["oracle://user:name@host/db", "postgres://user:name@host", "nonsense", "sqlite:"] {
+    for url in [
+        "oracle://user:name@host/db",
+        "postgres://user:name@host",
+        "nonsense",
+        "sqlite:",
+    ] {
         assert_fails(
             &["--listen", "127.0.0.1:0", "--database", url],
             2,

@@ -46,13 +46,17 @@ impl Witness {
     /// Goes on until the server is gone, and counts what is acknowledged.
     async fn work(mut self, addr: SocketAddr, acknowledged: Arc<AtomicUsize>) -> Self {
         let count = || acknowledged.fetch_add(1, Ordering::SeqCst);
-        let Some(hello) = self.call(addr, "hello", hello_data()).await else { return self };
+        let Some(hello) = self.call(addr, "hello", hello_data()).await else {
+            return self;
+        };
         self.agent_key = hello["params"]["agent-key"].as_str().unwrap().into();
         self.server_key = hello["params"]["server-key"].as_str().unwrap().into();
         self.registered = true;
         count();
         for round in 0.. {
-            let Some(hello) = self.call(addr, "hello", hello_data()).await else { break };
+            let Some(hello) = self.call(addr, "hello", hello_data()).await else {
+                break;
+            };
             count();
             for job in hello["params"]["software-jobs"].as_array().unwrap() {
                 let id = job["id"].clone();
@@ -175,15 +179,25 @@ async fn check(server: &Running, witness: &mut Witness) {
         .clone();
     let jobs = rest(server, &format!("/jobs?computer={id}")).await;
     for (job, state) in &witness.jobs {
-        let stored = jobs["jobs"].as_array().unwrap().iter().find(|stored| stored["id"] == *job);
+        let stored = jobs["jobs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|stored| stored["id"] == *job);
         let stored = stored.unwrap_or_else(|| panic!("job {job} of {} is lost: {jobs}", witness.hostname));
         let names = ["pending", "downloading", "executing", "succeeded"];
         let stored = names.iter().position(|name| stored["state"] == *name);
         let acknowledged = usize::try_from(*state).unwrap();
         // What was not acknowledged may be stored all the same.
-        assert!(stored >= Some(acknowledged), "job {job} of {}: {jobs}", witness.hostname);
+        assert!(
+            stored >= Some(acknowledged),
+            "job {job} of {}: {jobs}",
+            witness.hostname
+        );
     }
-    let stored = rest(server, &format!("/computers/{id}/passwords")).await.to_string();
+    let stored = rest(server, &format!("/computers/{id}/passwords"))
+        .await
+        .to_string();
     for password in &witness.passwords {
         assert!(stored.contains(password), "{password} is lost: {stored}");
     }

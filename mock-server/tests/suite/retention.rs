@@ -27,7 +27,9 @@ async fn wait_for(server: &TestServer, path: &str, wanted: impl Fn(&Value) -> bo
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap()
+    tokio::time::timeout(Duration::from_secs(60), waiting)
+        .await
+        .unwrap()
 }
 
 fn count(shown: &Value, list: &str) -> usize {
@@ -35,7 +37,9 @@ fn count(shown: &Value, list: &str) -> usize {
 }
 
 async fn id_of(server: &TestServer) -> i64 {
-    server.get("/computers").await["computers"][0]["id"].as_i64().unwrap()
+    server.get("/computers").await["computers"][0]["id"]
+        .as_i64()
+        .unwrap()
 }
 
 /// A date and time some seconds from the start of the tests' clock.
@@ -104,8 +108,14 @@ async fn containers_go_once_all_their_jobs_have_ended_and_grown_old() {
     let shown = wait_for(&server, "/jobs", |shown| shown["total"] == 1).await;
     assert_eq!(shown["jobs"][0]["container_id"], kept);
     let id = id_of(&server).await;
-    let installed = server.client("admin:admin", "oco.computer.get", json!({"id": id})).await.unwrap();
-    assert!(installed["packages"].to_string().contains("done"), "{installed}");
+    let installed = server
+        .client("admin:admin", "oco.computer.get", json!({"id": id}))
+        .await
+        .unwrap();
+    assert_eq!(
+        installed["installed_packages"][0]["package_family_name"], "done",
+        "{installed}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,14 +134,18 @@ async fn passwords_go_when_another_rule_keeps_fewer() {
     for number in 0..6 {
         server.clock.forward(1);
         let passwords = json!([{"username": "root", "password": format!("password-{number}")}]);
-        agent.ask(&server, "passwords", json!({"passwords": passwords})).await;
+        agent
+            .ask(&server, "passwords", json!({"passwords": passwords}))
+            .await;
     }
     let path = format!("/computers/{id}/passwords");
     assert_eq!(count(&server.get(&path).await, "passwords"), 6);
     server
         .change("DELETE", &format!("/groups/computers/{group}/members/{id}"), None)
         .await;
-    let shown = wait_for(&server, &path, |shown| count(shown, "passwords") == 3).await.to_string();
+    let shown = wait_for(&server, &path, |shown| count(shown, "passwords") == 3)
+        .await
+        .to_string();
     for kept in ["password-3", "password-4", "password-5"] {
         assert!(shown.contains(kept), "{shown}");
     }
@@ -141,5 +155,8 @@ async fn passwords_go_when_another_rule_keeps_fewer() {
 async fn nothing_but_a_surplus_of_events_goes_by_default() {
     let retention = Retention::default();
     assert_eq!(retention.events_per_computer, Some(10_000));
-    assert_eq!((retention.events, retention.logins, retention.containers), (None, None, None));
+    assert_eq!(
+        (retention.events, retention.logins, retention.containers),
+        (None, None, None)
+    );
 }

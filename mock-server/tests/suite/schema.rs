@@ -5,8 +5,13 @@ use std::path::Path;
 
 /// What the migrations of a database make, a line each, without the types.
 fn schema(database: &str) -> BTreeSet<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(database);
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("migrations")
+        .join(database);
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
     let mut schema = BTreeSet::new();
     for file in files {
@@ -42,14 +47,20 @@ fn without_type(part: &str) -> String {
         return format!("{column} is numbered");
     }
     let constraints = ["NOT NULL", "UNIQUE", "REFERENCES", "PRIMARY KEY"];
-    let start = constraints.iter().filter_map(|constraint| rest.find(constraint)).min();
+    let start = constraints
+        .iter()
+        .filter_map(|constraint| rest.find(constraint))
+        .min();
     format!("{column} {}", start.map_or("", |start| &rest[start..]))
 }
 
 #[test]
 fn all_databases_have_the_same_schema() {
     let sqlite = schema("sqlite");
-    assert!(sqlite.contains("computers: hostname_key NOT NULL UNIQUE"), "{sqlite:#?}");
+    assert!(
+        sqlite.contains("computers: hostname_key NOT NULL UNIQUE"),
+        "{sqlite:#?}"
+    );
     for other in ["postgres", "mariadb"] {
         let other = schema(other);
         let differences: Vec<_> = sqlite.symmetric_difference(&other).collect();

@@ -90,13 +90,20 @@ async fn what_an_administrator_changes_at_one_holds_at_the_other() {
     let Some((one, other)) = pair().await else { return };
     let mut agent = TestAgent::registered(&one, "pc").await;
     assert_eq!(agent.hello(&other).await["events"], json!([]));
-    one.create("/event-rules", json!({"log": "System", "query": "q"})).await;
+    one.create("/event-rules", json!({"log": "System", "query": "q"}))
+        .await;
     let events = agent.hello(&other).await["events"].clone();
     assert_eq!(events[0]["log"], "System", "{events}");
-    one.change("PUT", "/settings", Some(json!({"update_interval": 77, "self_registration": false})))
-        .await;
+    one.change(
+        "PUT",
+        "/settings",
+        Some(json!({"update_interval": 77, "self_registration": false})),
+    )
+    .await;
     assert_eq!(other.get("/settings").await["update_interval"], 77);
-    let refused = TestAgent::new("stranger").call(&other, "hello", hello_data()).await;
+    let refused = TestAgent::new("stranger")
+        .call(&other, "hello", hello_data())
+        .await;
     assert_eq!(refused.status, 401, "{}", refused.text());
 }
 
@@ -104,15 +111,33 @@ async fn what_an_administrator_changes_at_one_holds_at_the_other() {
 async fn an_update_asked_for_at_one_is_taken_at_the_other() {
     let Some((one, other)) = pair().await else { return };
     let mut agent = TestAgent::registered(&one, "pc").await;
-    agent.ask(&one, "update", json!({"hostname": "pc", "networks": [], "software": []})).await;
+    agent
+        .ask(
+            &one,
+            "update",
+            json!({"hostname": "pc", "networks": [], "software": []}),
+        )
+        .await;
     one.clock.forward(60);
     other.clock.forward(60);
     assert_eq!(agent.hello(&other).await["update"], 0);
-    let id = one.get("/computers").await["computers"][0]["id"].as_i64().unwrap();
-    one.change("PUT", &format!("/computers/{id}"), Some(json!({"force_update": true})))
-        .await;
+    let id = one.get("/computers").await["computers"][0]["id"]
+        .as_i64()
+        .unwrap();
+    one.change(
+        "PUT",
+        &format!("/computers/{id}"),
+        Some(json!({"force_update": true})),
+    )
+    .await;
     assert_eq!(agent.hello(&other).await["update"], 1);
-    agent.ask(&other, "update", json!({"hostname": "pc", "networks": [], "software": []})).await;
+    agent
+        .ask(
+            &other,
+            "update",
+            json!({"hostname": "pc", "networks": [], "software": []}),
+        )
+        .await;
     assert_eq!(agent.hello(&one).await["update"], 0);
 }
 
@@ -145,10 +170,14 @@ async fn a_user_limited_to_a_group_sees_its_computers_at_either() {
     let computers = one.get("/computers?hostname=inside").await;
     let id = computers["computers"][0]["id"].as_i64().unwrap();
     let group = one.group("computers", "g", None, &[id]).await;
-    let user = json!({"name": "eva", "password": "long enough", "role": "viewer", "computer_groups": [group]});
+    let user =
+        json!({"name": "eva", "password": "long enough", "role": "viewer", "computer_groups": [group]});
     one.create("/users", user).await;
     for server in [&one, &other] {
-        let listed = server.client("eva:long enough", "oco.computer.list", json!({})).await.unwrap();
+        let listed = server
+            .client("eva:long enough", "oco.computer.list", json!({}))
+            .await
+            .unwrap();
         let text = listed.to_string();
         assert!(text.contains("inside") && !text.contains("outside"), "{text}");
     }

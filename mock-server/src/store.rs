@@ -11,10 +11,12 @@ pub(crate) mod check_ins;
 pub(crate) mod client_views;
 pub(crate) mod computer_views;
 pub(crate) mod computers;
+mod connection;
 pub(crate) mod deployment_rules;
 pub(crate) mod deployments;
 mod dialect;
 pub(crate) mod events;
+mod failure;
 pub(crate) mod groups;
 pub(crate) mod inventory;
 pub(crate) mod job_reports;
@@ -36,7 +38,8 @@ mod writer;
 pub(crate) use cache::{Cache, Computer, ComputerState, Digests};
 pub(crate) use writer::{Batch, Write};
 
-use dialect::{Dialect, Pool};
+use connection::Pool;
+use dialect::Dialect;
 use oco_protocol::Timestamp;
 use software::SoftwareIndex;
 use sqlx::any::AnyPoolOptions;
@@ -145,38 +148,13 @@ impl Store {
                 source: source.into(),
             }
         };
-        let dialect = parsed.dialect;
-        // A pool tries until its time is over; one attempt tells why it cannot be.
-        let mut first = AnyConnection::connect_with(&parsed.options)
-            .await
-            .map_err(failed("opening it"))?;
-        set_up(&mut first, dialect, false)
-            .await
-            .map_err(failed("opening it"))?;
-        first.close().await.map_err(failed("opening it"))?;
-        let writers = pool(1, dialect, false)
-            .connect_with(parsed.options.clone())
-            .await
-            .map_err(failed("opening it"))?;
-        let writers = Pool::new(writers, dialect);
+        let (writers, readers) = connect(&parsed).await.map_err(failed("opening it"))?;
         check_version(&writers, url).await?;
         migrate(&writers).await.map_err(|source| OpenError::Database {
             url: without_password(url),
             operation: "updating its schema",
             source: source.into(),
         })?;
-        let readers = match (dialect, &parsed.file) {
-            // A database in memory belongs to its connection, so reads take turns with the writer there.
-            (Dialect::Sqlite, None) => writers.clone(),
-            (Dialect::Sqlite, Some(_)) => Pool::new(
-                pool(READERS, dialect, true).connect_lazy_with(parsed.options),
-                dialect,
-            ),
-            _ => Pool::new(
-                pool(SERVER_READERS, dialect, true).connect_lazy_with(parsed.options),
-                dialect,
-            ),
-        };
         let cache = Cache::load(&writers)
             .await
             .map_err(failed("loading its computers"))?;
@@ -205,6 +183,25 @@ impl Store {
         self.readers.close().await;
         self.writers.close().await;
     }
+}
+
+/// The connections for writing and those for reading.
+async fn connect(url: &DatabaseUrl) -> Result<(Pool, Pool), sqlx::Error> {
+    let dialect = url.dialect;
+    // A pool tries until its time is over; one attempt tells why it cannot be.
+    let mut first = AnyConnection::connect_with(&url.options).await?;
+    set_up(&mut first, dialect, false).await?;
+    first.close().await?;
+    let writers = pool(1, dialect, false).connect_with(url.options.clone()).await?;
+    let writers = Pool::new(writers, dialect);
+    let count = match (dialect.is_shared(), &url.file) {
+        (true, _) => SERVER_READERS,
+        (false, Some(_)) => READERS,
+        // A database in memory belongs to its connection, so reads take turns with the writer there.
+        (false, None) => return Ok((writers.clone(), writers)),
+    };
+    let readers = pool(count, dialect, true).connect_lazy_with(url.options.clone());
+    Ok((writers, Pool::new(readers, dialect)))
 }
 
 fn pool(connections: u32, dialect: Dialect, reads_only: bool) -> AnyPoolOptions {

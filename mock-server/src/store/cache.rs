@@ -4,7 +4,7 @@
 //! [`super::sharing`]). Otherwise only the writer changes it, after its commit; the one exception is the last timestamp, which is taken by the request
 //! that checks it, so that of two requests with the same timestamp one is refused.
 
-use super::dialect::Pool;
+use super::connection::Pool;
 use super::inventory::Section;
 use crate::generation::Generation;
 use oco_protocol::{Key, Timestamp};

@@ -4,7 +4,8 @@
 //! the database decides: the rows of a batch are locked, compared and written in one transaction, so that of two processes
 //! that have got the same request one refuses it.
 
-use super::dialect::{Connection, OPTIONAL_FLOAT, optional_float};
+use super::connection::Connection;
+use super::dialect::{OPTIONAL_FLOAT, optional_float};
 use super::{Batch, Write, micros, placeholders, timestamp};
 use oco_protocol::Timestamp;
 use sqlx::AssertSqlSafe;

@@ -5,7 +5,7 @@
 //! instead of 180 of a table with 1,800 rows a computer, and a search reads about 20 MB for 10,000 computers with 1,000
 //! items each, in one scan.
 
-use super::dialect::Pool;
+use super::connection::Pool;
 use super::inventory::SoftwareItem;
 use super::{Batch, Store, StoreError, placeholders};
 use futures::TryStreamExt;

@@ -12,7 +12,9 @@
 
 use super::StoreError;
 use super::check_ins::{Accepted, CheckInRow, PendingCheckIn, flush_check_ins, note_answers};
-use super::dialect::{Connection, Dialect, Pool};
+use super::connection::{Connection, Pool};
+use super::dialect::Dialect;
+use super::failure::{Failure, is_lost, may_recover};
 use futures::future::BoxFuture;
 use oco_protocol::Timestamp;
 use sqlx::Executor;
@@ -152,49 +154,6 @@ impl Batch {
             Err(error) if self.dialect().is_shared() && is_lost(&error) => Err(Failure::InDoubt(error)),
             Err(error) => Err(Failure::Undone(error)),
         }
-    }
-}
-
-/// Why a batch is not acknowledged.
-#[derive(Debug)]
-enum Failure {
-    /// Nothing of it is stored.
-    Undone(sqlx::Error),
-    /// All of it is stored, or nothing.
-    InDoubt(sqlx::Error),
-}
-
-impl Failure {
-    fn into_error(self) -> sqlx::Error {
-        match self {
-            Self::Undone(error) | Self::InDoubt(error) => error,
-        }
-    }
-}
-
-/// Whether the connection is gone.
-fn is_lost(error: &sqlx::Error) -> bool {
-    // PostgreSQL says so before it goes: 57P01 to 57P03 are its shutdown.
-    let says_goodbye = |code: &str| code.starts_with("57P") || code.starts_with("08");
-    match error {
-        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| says_goodbye(&code)),
-        _ => false,
-    }
-}
-
-/// Whether a write may do better the next time: it has met another one, or has lost its connection.
-fn may_recover(error: &sqlx::Error) -> bool {
-    // Unique violation, serialization failure, deadlock and lock not available; MariaDB's 1205 (lock wait) is HY000.
-    const CODES: [&str; 5] = ["23505", "23000", "40001", "40P01", "55P03"];
-    let is_wait = |error: &dyn sqlx::error::DatabaseError| error.message().contains("Lock wait timeout");
-    match error {
-        sqlx::Error::Database(error) => {
-            error.code().is_some_and(|code| CODES.contains(&&*code)) || is_wait(&**error) || {
-                error.code().is_some_and(|code| code.starts_with("57P"))
-            }
-        }
-        error => is_lost(error),
     }
 }
 

@@ -44,6 +44,10 @@ package *ARGS:
 packages-test *ARGS:
     ci/packages-test {{ARGS}}
 
+# The mock server's suite on PostgreSQL and MariaDB in containers
+database-tests *ARGS:
+    ci/database-tests {{ARGS}}
+
 # Licences, sources and bans of dependencies
 deny:
     ci/setup cargo-deny

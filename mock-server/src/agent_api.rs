@@ -78,7 +78,10 @@ async fn exchange(
     if !intake::is_json(headers) {
         return Err(Refusal::ContentType);
     }
-    let envelope = Envelope::parse(body)?;
+    let replaced = (!state.store.takes_nul())
+        .then(|| envelope::without_nul(body))
+        .flatten();
+    let envelope = Envelope::parse(replaced.as_deref().unwrap_or(body))?;
     let (method, name) = method_named(&envelope.method, state.generation).ok_or(Refusal::UnknownMethod)?;
     *label = Label(name);
     let request = Request {
@@ -171,12 +174,11 @@ impl Request<'_> {
     }
 
     /// The sender of any method but hello, which only registered computers may call.
-    fn sender(&self) -> Result<Sender, Refusal> {
+    async fn sender(&self) -> Result<Sender, Refusal> {
         let computer = self
             .state
-            .store
-            .cache
-            .get(&self.envelope.params.hostname)
+            .computer(&self.envelope.params.hostname)
+            .await?
             .ok_or(Refusal::UnknownComputer)?;
         let (keys, generation) = {
             let state = computer.state();
@@ -190,12 +192,13 @@ impl Request<'_> {
         self.check_form(generation)?;
         match keys {
             Some((agent_key, server_key)) if self.is_made_with(&agent_key, generation) => Ok(Sender {
-                computer,
                 agent_key,
                 seal: Seal {
                     server_key,
                     generation,
+                    answered_at: self.state.answer_time(Some(&computer)),
                 },
+                computer,
             }),
             _ if generation == Generation::Keyed => Err(Refusal::KeyMismatch),
             _ => Err(Refusal::InvalidSignature),

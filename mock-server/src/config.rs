@@ -4,8 +4,11 @@ use crate::clock::{Clock, Random, SystemClock, SystemRandom};
 use crate::faults::Rule;
 use crate::generation::{self, PhpQuirks, ServerGeneration};
 use crate::hooks::Filter;
+use crate::retention::{FileRetention, Retention};
+use crate::store::url::without_password;
 use oco_protocol::Key;
 use serde::Deserialize;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +21,9 @@ const MAX_BYTES: u64 = u32::MAX as u64;
 const MAX_CONNECTIONS: u64 = 1 << 24;
 
 /// Everything the server needs but a socket and a shutdown signal.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Config {
-    /// `sqlite:PATH` or `sqlite::memory:`.
+    /// `sqlite:PATH`, `sqlite::memory:`, `postgres://USER:PASSWORD@HOST/DATABASE` or `mariadb://` with the same.
     pub database: String,
     /// Key that unknown and pre-registered computers sign their first hello with. None: the one in the database, which
     /// is generated where there is none.
@@ -39,6 +42,8 @@ pub struct Config {
     pub php_quirks: PhpQuirks,
     /// What a client may cost.
     pub limits: Limits,
+    /// What is forgotten, and when.
+    pub retention: Retention,
     /// Encryption; none: plain HTTP.
     pub tls: Option<Tls>,
     /// Whether requests are checked against the protocol.
@@ -55,6 +60,20 @@ pub struct Config {
     pub clock: Arc<dyn Clock>,
     /// The server's randomness.
     pub random: Arc<dyn Random>,
+}
+
+impl fmt::Debug for Config {
+    /// Without the password of the database.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("database", &without_password(&self.database))
+            .field("server_generation", &self.server_generation)
+            .field("php_quirks", &self.php_quirks)
+            .field("limits", &self.limits)
+            .field("retention", &self.retention)
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where the server's certificate comes from.
@@ -125,6 +144,7 @@ impl Default for Config {
             server_generation: ServerGeneration::default(),
             php_quirks: PhpQuirks::default(),
             limits: Limits::default(),
+            retention: Retention::default(),
             tls: None,
             conformance: true,
             strict: false,
@@ -138,7 +158,7 @@ impl Default for Config {
 }
 
 /// The configuration file: TOML with these keys, all optional.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct FileConfig {
     /// Address and port to listen on.
@@ -177,6 +197,8 @@ pub struct FileConfig {
     pub max_connections: Option<usize>,
     /// Seconds.
     pub drain_timeout: Option<u64>,
+    /// See [`Config::retention`].
+    pub retention: FileRetention,
     /// Whether to serve HTTPS with a certificate of an own authority.
     pub tls: bool,
     /// Names and addresses of that certificate, beside those of this machine itself.
@@ -193,6 +215,16 @@ pub struct FileConfig {
     pub fault_seed: u64,
     /// See [`Config::faults`].
     pub faults: Vec<Rule>,
+}
+
+impl fmt::Debug for FileConfig {
+    /// Without the password of the database.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileConfig")
+            .field("listen", &self.listen)
+            .field("database", &self.database.as_deref().map(without_password))
+            .finish_non_exhaustive()
+    }
 }
 
 /// A configuration file that cannot be used.
@@ -307,6 +339,7 @@ impl FileConfig {
                 connections: self.max_connections.unwrap_or(defaults.connections),
                 drain_timeout: seconds(self.drain_timeout, defaults.drain_timeout),
             },
+            retention: self.retention.into(),
             conformance: self.conformance.unwrap_or(true),
             strict: self.strict,
             faults: self.faults,
@@ -318,7 +351,8 @@ impl FileConfig {
 
 /// The folder of the database, or that of the default one where it is no file.
 fn authority_folder(database: &str) -> PathBuf {
-    let file = crate::store::file_of(database).or_else(|| crate::store::file_of(&default_database()));
+    let file =
+        crate::store::url::file_of(database).or_else(|| crate::store::url::file_of(&default_database()));
     let folder = file.and_then(|file| file.parent().map(Path::to_owned));
     folder
         .filter(|folder| !folder.as_os_str().is_empty())
@@ -374,7 +408,8 @@ mod tests {
     fn every_key_is_read() {
         let text = "listen = '127.0.0.1:1'\ndatabase = 'sqlite::memory:'\nagent-key = 'a'\napi-key = 'b'\n\
                     update-interval = 60\nself-registration = false\nmax-body = 1\nheader-timeout = 2\n\
-                    body-timeout = 3\nmax-connections = 4\ndrain-timeout = 0\nserver-generation = 2022\nphp-quirks = 'off'\n";
+                    body-timeout = 3\nmax-connections = 4\ndrain-timeout = 0\nserver-generation = 2022\nphp-quirks = 'off'\n\
+                    [retention]\nevent-days = 1\nlogin-days = 2\ncontainer-days = 3\ninterval-minutes = 4\nevents-per-computer = 0\n";
         let config = FileConfig::parse(text, Path::new("mock.toml"))
             .unwrap()
             .into_config();
@@ -385,6 +420,32 @@ mod tests {
         assert_eq!(config.php_quirks, PhpQuirks::Off);
         assert_eq!((config.limits.body, config.limits.connections), (1, 4));
         assert_eq!(config.limits.drain_timeout, Duration::ZERO);
+        let days = |days: u64| Some(Duration::from_secs(days * 86_400));
+        let expected = Retention {
+            events: days(1),
+            events_per_computer: None,
+            logins: days(2),
+            containers: days(3),
+            interval: Duration::from_secs(240),
+        };
+        assert_eq!(config.retention, expected);
+    }
+
+    #[test]
+    fn what_is_printed_for_debugging_has_no_password_of_a_database() {
+        let text = "database = 'postgres://oco:secret@host/oco'";
+        let file = FileConfig::parse(text, Path::new("mock.toml")).unwrap();
+        let shown = format!("{file:?} {:?}", file.clone().into_config());
+        assert!(
+            shown.contains("***@host/oco") && !shown.contains("secret"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn retention_has_bounds() {
+        assert!(error("[retention]\nevent-days = 0").contains("must be 1 to 100000"));
+        assert!(error("[retention]\nother = 1").contains("unknown field"));
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod package_files;
 mod php;
 mod policies;
 mod rest;
+mod retention;
 mod router;
 mod rules;
 mod server;
@@ -40,8 +41,10 @@ pub use generation::{PhpQuirks, ServerGeneration, UnknownChoice};
 mod tls;
 
 pub use config::{Config, FileConfig, FileConfigError, Limits, Tls};
+pub use retention::{FileRetention, Retention};
 pub use router::{openapi, router};
 pub use server::{Server, ServerHandle};
 pub use state::{NewAdmin, ServerState, StartError};
+pub use store::url::without_password;
 pub use store::{InvalidDatabaseUrl, OpenError};
 pub use tls::TlsError;

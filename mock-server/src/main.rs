@@ -2,7 +2,9 @@
 
 use anyhow::Context;
 use clap::Parser;
-use oco_mock_server::{FileConfig, OpenError, PhpQuirks, Server, ServerGeneration, StartError};
+use oco_mock_server::{
+    FileConfig, OpenError, PhpQuirks, Server, ServerGeneration, StartError, without_password,
+};
 use oco_protocol::Key;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
@@ -11,7 +13,7 @@ use std::process::ExitCode;
 use tokio::net::TcpListener;
 
 /// A mock OCO server for tests: agent API, REST API, SQL storage.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(
     version,
     args_conflicts_with_subcommands = true,
@@ -23,7 +25,7 @@ struct Arguments {
     /// Address and port to listen on [default: 127.0.0.1:8080]
     #[arg(long)]
     listen: Option<String>,
-    /// sqlite:PATH or sqlite::memory: [default: oco-mock-server/oco.db in the user's data folder]
+    /// sqlite:PATH, sqlite::memory:, postgres://... or mariadb://... [default: oco-mock-server/oco.db in the user's data folder]
     #[arg(long)]
     database: Option<String>,
     /// Key that computers register with [default: the one in the database, generated at the first start]
@@ -166,7 +168,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     config.agent_key = arguments.agent_key.or(config.agent_key);
     config.server_generation = arguments.server_generation.unwrap_or(config.server_generation);
     config.php_quirks = arguments.php_quirks.unwrap_or(config.php_quirks);
-    let database = config.database.clone();
+    let database = without_password(&config.database);
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

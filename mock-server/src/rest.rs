@@ -102,6 +102,7 @@ pub(crate) async fn authenticate(
         .and_then(|value| value.to_str().ok());
     match presented.and_then(|value| value.split_once(' ')) {
         Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") && keys::same(&state.api_key, key) => {
+            state.follow_others().await?;
             Ok(next.run(request).await)
         }
         _ => Err(ApiError::Unauthorized),

@@ -122,7 +122,7 @@ async fn run<F: Future<Output = ()>>(
         };
         tracing::info!(down = ?time, "the server restarts on purpose");
         // A database in memory would be lost.
-        let kept = store::is_memory(&config.database).then(|| state.clone());
+        let kept = store::url::is_memory(&config.database).then(|| state.clone());
         if kept.is_none() {
             state.close().await;
         }

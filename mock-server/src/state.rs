@@ -8,15 +8,16 @@ use crate::faults::{Faults, InvalidRule};
 use crate::generation::{PhpQuirks, ServerGeneration};
 use crate::instruments::Instruments;
 use crate::keys;
+use crate::retention;
 use crate::rules::Rules;
-use crate::store::settings::SaveSettings;
+use crate::store::settings::{FirstSetting, SaveSettings};
 use crate::store::users::{AddUser, UserOutcome};
-use crate::store::{Cache, OpenError, Store, StoreError};
+use crate::store::{Cache, Computer, OpenError, Store, StoreError};
 use crate::tls::TlsError;
 use crate::users::{self, HashError, Role, Verifier};
 use bytes::Bytes;
 use oco_protocol::{Key, Timestamp};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
@@ -137,9 +138,12 @@ pub struct ServerState {
     rules: RwLock<Arc<Rules>>,
     /// Held while the rules are read again, so that those read last are kept.
     rules_reload: Mutex<()>,
+    /// Of the rules and settings, where processes share the database.
+    revision: AtomicI64,
     last_answer: AtomicU64,
     bodies: Arc<Semaphore>,
     archives: Archives,
+    closed: AtomicBool,
 }
 
 impl ServerState {
@@ -161,6 +165,8 @@ impl ServerState {
         instruments: Arc<Instruments>,
     ) -> Result<Arc<Self>, StartError> {
         let store = Store::open(&config.database).await?;
+        // Before what it is the revision of: a change in between is read twice, never missed.
+        let revision = store.revision().await?;
         let agent_key = key(&store, "agent-key", config.agent_key, &*config.random).await?;
         let api_key = key(&store, "api-key", config.api_key, &*config.random).await?;
         let settings = settings(&store, config.update_interval, config.self_registration).await?;
@@ -176,7 +182,7 @@ impl ServerState {
             cache: store.cache.clone(),
             registration: agent_key.clone(),
         }));
-        Ok(Arc::new(Self {
+        let state = Arc::new(Self {
             store,
             agent_key,
             api_key,
@@ -192,14 +198,31 @@ impl ServerState {
             settings_change: Mutex::default(),
             rules: RwLock::new(Arc::new(rules)),
             rules_reload: Mutex::default(),
+            revision: AtomicI64::new(revision),
             last_answer,
             bodies: Arc::new(Semaphore::new(config.limits.body_memory)),
             archives: Archives::default(),
-        }))
+            closed: AtomicBool::new(false),
+        });
+        retention::start(&state, config.retention);
+        Ok(state)
+    }
+
+    /// Whether the database is closed, or about to be.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Finishes queued writes and closes the database.
     pub async fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        if !self.store.is_shared() {
+            self.store_last_answer().await;
+        }
+        self.store.close().await;
+    }
+
+    async fn store_last_answer(&self) {
         let last_answer = self.last_answer.load(Ordering::Relaxed).to_string();
         if let Err(error) = self
             .store
@@ -211,7 +234,6 @@ impl ServerState {
                 "the time of the last answer is not stored"
             );
         }
-        self.store.close().await;
     }
 
     /// The current time.
@@ -228,6 +250,44 @@ impl ServerState {
             .last_answer
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
         Timestamp::from_micros(next(last.unwrap_or_else(|last| last)))
+    }
+
+    /// The timestamp of the answer to a request of `computer`, where it has to be settled before: processes that share the
+    /// database store it with what the request changes.
+    pub(crate) fn answer_time(&self, computer: Option<&Computer>) -> Option<Timestamp> {
+        self.store
+            .is_shared()
+            .then(|| computer.map_or_else(|| self.answer_timestamp(), |computer| computer.answered_at))
+    }
+
+    /// The computer of that name, in whatever case, as it is now.
+    pub(crate) async fn computer(&self, hostname: &str) -> Result<Option<Arc<Computer>>, StoreError> {
+        if !self.store.is_shared() {
+            return Ok(self.store.cache.get(hostname));
+        }
+        let found = self.store.read_through(hostname, self.now()).await?;
+        self.follow(found.revision).await?;
+        Ok(found.computer)
+    }
+
+    /// Reads rules and settings again where another process has changed them.
+    pub(crate) async fn follow_others(&self) -> Result<(), StoreError> {
+        if self.store.is_shared() {
+            self.follow(self.store.revision().await?).await?;
+        }
+        Ok(())
+    }
+
+    async fn follow(&self, revision: i64) -> Result<(), StoreError> {
+        if self.revision.load(Ordering::Acquire) == revision {
+            return Ok(());
+        }
+        self.reload_rules().await?;
+        let _turn = self.settings_change.lock().await;
+        let settings = settings(&self.store, None, None).await?;
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+        self.revision.store(revision, Ordering::Release);
+        Ok(())
     }
 
     /// Waits for memory to hold a body of `size` bytes; the largest share is all there is.
@@ -323,6 +383,8 @@ async fn first_user(
             name: ADMIN.into(),
             generated_password,
         })),
+        // Another process that has started at the same time was faster.
+        UserOutcome::NameTaken if store.is_shared() => Ok(None),
         outcome => Err(StartError::Admin(format!("{outcome:?}"))),
     }
 }
@@ -339,7 +401,12 @@ async fn key(
         Some(key) => Ok(key),
         None => match store.setting(name).await? {
             Some(stored) => Ok(Key::new(stored)),
-            None => Ok(keys::generate(random)?),
+            None => {
+                let generated = keys::generate(random)?.expose().to_owned();
+                // Of processes that start on a new database at the same time, all take the key of the first one.
+                let first = store.write(FirstSetting(name, generated)).await?;
+                Ok(Key::new(first))
+            }
         },
     }
 }
@@ -348,7 +415,7 @@ async fn settings(
     store: &Store,
     update_interval: Option<Duration>,
     self_registration: Option<bool>,
-) -> Result<Settings, StartError> {
+) -> Result<Settings, StoreError> {
     let stored_interval = store
         .setting("update-interval")
         .await?

@@ -1,8 +1,9 @@
-//! Everything that is kept: the only place with SQL.
+//! Everything that is kept: the only place with SQL, in SQLite, PostgreSQL or MariaDB ([`dialect`]).
 //!
 //! Writes are queued to one writer task, which commits many of them in one transaction and acknowledges them after the
-//! commit ([`writer`]). Reads go through a pool of their own, and what every hello needs is in memory ([`cache`]), so
-//! that a hello reads nothing from the database. One process owns a SQLite file at a time; a lock file says so.
+//! commit ([`writer`]). Reads go through a pool of their own. One process owns a SQLite file at a time, a lock file says so,
+//! and has what every hello needs in memory ([`cache`]), so that a hello reads nothing from the database. The databases of
+//! servers may be shared by several processes, which read a computer at each of its requests ([`sharing`]).
 
 pub(crate) mod assignments;
 mod cache;
@@ -10,9 +11,12 @@ pub(crate) mod check_ins;
 pub(crate) mod client_views;
 pub(crate) mod computer_views;
 pub(crate) mod computers;
+mod connection;
 pub(crate) mod deployment_rules;
 pub(crate) mod deployments;
+mod dialect;
 pub(crate) mod events;
+mod failure;
 pub(crate) mod groups;
 pub(crate) mod inventory;
 pub(crate) mod job_reports;
@@ -21,37 +25,38 @@ pub(crate) mod packages;
 pub(crate) mod passwords;
 pub(crate) mod policies;
 pub(crate) mod reports;
+pub(crate) mod retention;
 mod rows;
 pub(crate) mod settings;
+pub(crate) mod sharing;
 pub(crate) mod software;
 pub(crate) mod stats;
+pub(crate) mod url;
 pub(crate) mod users;
 mod writer;
 
 pub(crate) use cache::{Cache, Computer, ComputerState, Digests};
 pub(crate) use writer::{Batch, Write};
 
+use connection::Pool;
+use dialect::Dialect;
 use oco_protocol::Timestamp;
 use software::SoftwareIndex;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, SqlitePool};
+use sqlx::any::AnyPoolOptions;
+use sqlx::{AnyConnection, Connection as _};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
+pub use url::InvalidDatabaseUrl;
+use url::{DatabaseUrl, set_up, without_password};
 
 const DATE_FORMAT: &str = "%Y-%m-%d %H:%M:%S";
-/// Connections that read at a time.
+/// Connections that read at a time, from a file and from a server.
 const READERS: u32 = 4;
-
-/// A database URL that names nothing this server can open.
-#[derive(Debug, thiserror::Error)]
-#[error("{url:?} is not a usable database URL: {reason}; expected sqlite:PATH or sqlite::memory:")]
-pub struct InvalidDatabaseUrl {
-    url: String,
-    reason: String,
-}
+const SERVER_READERS: u32 = 16;
+/// Time after which a connection to a server is tried before it is used: it may have been restarted.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// A database that cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -72,10 +77,18 @@ pub enum OpenError {
     /// Another server has it.
     #[error("the database {} is in use by another oco-mock-server", .0.display())]
     InUse(PathBuf),
+    /// The server is of a kind or version that lacks what is needed.
+    #[error("the database {url} is {found}: MariaDB 10.5 or later is needed")]
+    Version {
+        /// As configured, without its password.
+        url: String,
+        /// What it calls itself.
+        found: String,
+    },
     /// The database refuses.
     #[error("cannot open the database {url}: {operation} failed")]
     Database {
-        /// As configured.
+        /// As configured, without its password.
         url: String,
         /// What was tried.
         operation: &'static str,
@@ -114,8 +127,8 @@ impl StoreError {
 pub(crate) struct Store {
     pub(crate) cache: Arc<Cache>,
     pub(crate) software: Arc<SoftwareIndex>,
-    pub(crate) readers: SqlitePool,
-    writers: SqlitePool,
+    pub(crate) readers: Pool,
+    writers: Pool,
     writer: writer::Writer,
     /// Held while the store lives.
     _lock: Option<File>,
@@ -124,53 +137,34 @@ pub(crate) struct Store {
 impl Store {
     /// Opens `url`, brings its schema up to date and loads what is kept in memory.
     pub(crate) async fn open(url: &str) -> Result<Self, OpenError> {
-        let options = options(url)?;
-        let memory = is_memory(url);
-        let lock = if memory {
-            None
-        } else {
-            Some(prepare_file(options.get_filename())?)
-        };
+        sqlx::any::install_default_drivers();
+        let parsed = DatabaseUrl::parse(url)?;
+        let lock = parsed.file.as_deref().map(prepare_file).transpose()?;
         let failed = |operation| {
-            let url = url.to_owned();
+            let url = without_password(url);
             move |source: sqlx::Error| OpenError::Database {
                 url,
                 operation,
                 source: source.into(),
             }
         };
-        let writers = pool(1)
-            .connect_with(options.clone())
+        let (writers, readers) = connect(&parsed).await.map_err(failed("opening it"))?;
+        check_version(&writers, url).await?;
+        migrate(&writers).await.map_err(|source| OpenError::Database {
+            url: without_password(url),
+            operation: "updating its schema",
+            source: source.into(),
+        })?;
+        let cache = Cache::load(&writers)
             .await
-            .map_err(failed("opening it"))?;
-        sqlx::migrate!("migrations/sqlite")
-            .run(&writers)
+            .map_err(failed("loading its computers"))?;
+        let software = SoftwareIndex::load(&writers)
             .await
-            .map_err(|source| OpenError::Database {
-                url: url.to_owned(),
-                operation: "updating its schema",
-                source: source.into(),
-            })?;
-        // A database in memory belongs to its connection, so reads take turns with the writer there.
-        let readers = if memory {
-            writers.clone()
-        } else {
-            pool(READERS).connect_lazy_with(options)
-        };
-        let cache = Arc::new(
-            Cache::load(&writers)
-                .await
-                .map_err(failed("loading its computers"))?,
-        );
-        let software = Arc::new(
-            SoftwareIndex::load(&writers)
-                .await
-                .map_err(failed("loading its software"))?,
-        );
+            .map_err(failed("loading its software"))?;
         let writer = writer::Writer::start(writers.clone());
         Ok(Self {
-            cache,
-            software,
+            cache: Arc::new(cache),
+            software: Arc::new(software),
             readers,
             writers,
             writer,
@@ -191,59 +185,76 @@ impl Store {
     }
 }
 
-/// The file of a database; none where it is in memory or the URL is wrong.
-pub(crate) fn file_of(url: &str) -> Option<PathBuf> {
-    let options = options(url).ok().filter(|_| !is_memory(url))?;
-    Some(options.get_filename().to_owned())
-}
-
-/// Whether the database is no file: by its path or by its `mode`, not by what a file name happens to contain.
-pub(crate) fn is_memory(url: &str) -> bool {
-    let url = url.strip_prefix("sqlite:").unwrap_or(url);
-    let (path, parameters) = url.split_once('?').unwrap_or((url, ""));
-    path.trim_start_matches("//") == ":memory:"
-        || parameters.split('&').any(|parameter| parameter == "mode=memory")
-}
-
-fn options(url: &str) -> Result<SqliteConnectOptions, OpenError> {
-    let invalid = |reason: String| InvalidDatabaseUrl {
-        url: without_password(url),
-        reason,
+/// The connections for writing and those for reading.
+async fn connect(url: &DatabaseUrl) -> Result<(Pool, Pool), sqlx::Error> {
+    let dialect = url.dialect;
+    // A pool tries until its time is over; one attempt tells why it cannot be.
+    let mut first = AnyConnection::connect_with(&url.options).await?;
+    set_up(&mut first, dialect, false).await?;
+    first.close().await?;
+    let writers = pool(1, dialect, false).connect_with(url.options.clone()).await?;
+    let writers = Pool::new(writers, dialect);
+    let count = match (dialect.is_shared(), &url.file) {
+        (true, _) => SERVER_READERS,
+        (false, Some(_)) => READERS,
+        // A database in memory belongs to its connection, so reads take turns with the writer there.
+        (false, None) => return Ok((writers.clone(), writers)),
     };
-    match url.split_once(':') {
-        Some(("sqlite", path)) if !path.trim_start_matches('/').is_empty() => {}
-        Some(("sqlite", _)) => return Err(invalid("the path is missing".into()).into()),
-        Some((scheme, _)) => {
-            return Err(invalid(format!("the database kind {scheme:?} is not supported")).into());
-        }
-        None => return Err(invalid("it names no kind of database".into()).into()),
-    }
-    let options = SqliteConnectOptions::from_str(url).map_err(|error| invalid(error.to_string()))?;
-    Ok(options
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        .busy_timeout(Duration::from_secs(10))
-        // Errors are logged where they are handled, and statements may hold secrets.
-        .disable_statement_logging())
+    let readers = pool(count, dialect, true).connect_lazy_with(url.options.clone());
+    Ok((writers, Pool::new(readers, dialect)))
 }
 
-/// The URL for an error message: without the password of `scheme://user:password@host`.
-fn without_password(url: &str) -> String {
-    match (url.find("://"), url.rfind('@')) {
-        (Some(start), Some(end)) if start + 3 <= end => format!("{}***{}", &url[..start + 3], &url[end..]),
-        _ => url.to_owned(),
-    }
-}
-
-fn pool(connections: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new()
+fn pool(connections: u32, dialect: Dialect, reads_only: bool) -> AnyPoolOptions {
+    let options = AnyPoolOptions::new()
         .max_connections(connections)
         .min_connections(1)
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+        .after_connect(move |connection, _| Box::pin(set_up(connection, dialect, reads_only)));
+    if !dialect.is_shared() {
+        return options;
+    }
+    options.before_acquire(|connection, meta| {
+        Box::pin(async move {
+            if meta.idle_for > IDLE {
+                connection.ping().await?;
+            }
+            Ok(true)
+        })
+    })
+}
+
+/// Brings the schema up to date; processes that start at the same time take turns.
+async fn migrate(pool: &Pool) -> Result<(), sqlx::migrate::MigrateError> {
+    let migrator = match pool.dialect() {
+        Dialect::Sqlite => sqlx::migrate!("migrations/sqlite"),
+        Dialect::Postgres => sqlx::migrate!("migrations/postgres"),
+        Dialect::MariaDb => sqlx::migrate!("migrations/mariadb"),
+    };
+    migrator.run(pool.raw()).await
+}
+
+/// Refuses what speaks MariaDB's protocol and is no MariaDB that is new enough to return what it has inserted.
+async fn check_version(pool: &Pool, url: &str) -> Result<(), OpenError> {
+    if pool.dialect() != Dialect::MariaDb {
+        return Ok(());
+    }
+    let found: String = sqlx::query_scalar(pool.dialect().version_query())
+        .fetch_one(pool)
+        .await
+        .map_err(|source| OpenError::Database {
+            url: without_password(url),
+            operation: "asking for its version",
+            source: source.into(),
+        })?;
+    let mut numbers = found.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
+    let version: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if found.contains("MariaDB") && version >= (10, 5) {
+        return Ok(());
+    }
+    let url = without_password(url);
+    Err(OpenError::Version { url, found })
 }
 
 /// Makes the folder of `file` and takes the lock beside it.
@@ -289,6 +300,11 @@ fn create_private(file: &Path) -> std::io::Result<()> {
     }
 }
 
+/// The first `max` characters of `text`: what is a key has to have a limit.
+pub(crate) fn cut(text: &str, max: usize) -> &str {
+    text.char_indices().nth(max).map_or(text, |(end, _)| &text[..end])
+}
+
 /// From a stored number of microseconds.
 pub(crate) fn timestamp(micros: i64) -> Timestamp {
     Timestamp::from_micros(u64::try_from(micros).unwrap_or(0))
@@ -325,28 +341,4 @@ pub(crate) fn micros(timestamp: Timestamp) -> i64 {
 pub(crate) fn placeholders(rows: usize, columns: usize) -> String {
     let row = format!("({})", vec!["?"; columns].join(", "));
     vec![row; rows].join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_databases_in_memory_count_as_such() {
-        for url in [
-            "sqlite::memory:",
-            "sqlite://:memory:",
-            "sqlite:x?mode=memory",
-            "sqlite:x?a=b&mode=memory",
-        ] {
-            assert!(is_memory(url), "{url}");
-        }
-        for url in [
-            "sqlite:/data/:memory:/oco.db",
-            "sqlite:mode=memory.db",
-            "sqlite:x?mode=rwc",
-        ] {
-            assert!(!is_memory(url), "{url}");
-        }
-    }
 }

@@ -20,6 +20,8 @@ const NO_JSON: Refusal = Refusal::Conflict("the answer is no JSON");
 pub(super) struct Seal {
     pub(super) server_key: Key,
     pub(super) generation: Generation,
+    /// The timestamp, where it is settled before the answer is written.
+    pub(super) answered_at: Option<Timestamp>,
 }
 
 impl Request<'_> {
@@ -31,7 +33,7 @@ impl Request<'_> {
         params: P,
     ) -> Result<Response, Refusal> {
         match seal.generation {
-            Generation::Signed => self.write(&seal.server_key, success, params),
+            Generation::Signed => self.write(seal, success, params),
             Generation::Keyed => {
                 let params = serde_json::to_value(params).map_err(|_| NO_JSON)?;
                 let mut entries = match params {
@@ -39,17 +41,12 @@ impl Request<'_> {
                     _ => Map::new(),
                 };
                 entries.insert("server-key".into(), seal.server_key.expose().into());
-                self.write(&seal.server_key, success, entries)
+                self.write(seal, success, entries)
             }
         }
     }
 
-    fn write<P: Serialize>(
-        &self,
-        server_key: &Key,
-        success: Success,
-        params: P,
-    ) -> Result<Response, Refusal> {
+    fn write<P: Serialize>(&self, seal: &Seal, success: Success, params: P) -> Result<Response, Refusal> {
         let state = self.state;
         let current = state.generation == ServerGeneration::Current;
         let answer = Answer {
@@ -58,7 +55,7 @@ impl Request<'_> {
             result: Outcome {
                 success,
                 params,
-                timestamp: current.then(|| state.answer_timestamp()),
+                timestamp: current.then(|| seal.answered_at.unwrap_or_else(|| state.answer_timestamp())),
             },
         };
         let body = if state.php.has_textual_numbers() {
@@ -67,7 +64,7 @@ impl Request<'_> {
             serde_json::to_vec(&answer)
         };
         let body = body.map_err(|_| NO_JSON)?;
-        let signature = current.then(|| signature::sign(server_key, &body));
+        let signature = current.then(|| signature::sign(&seal.server_key, &body));
         let mut response = Response::new(Body::from(body));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));

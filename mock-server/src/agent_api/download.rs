@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// Serves an archive, whole and unsigned, whatever range is asked for.
 pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
-    let sender = request.sender()?;
+    let sender = request.sender().await?;
     let package = request
         .envelope
         .params

@@ -15,7 +15,7 @@ struct EventsData {
 
 /// Serves events. As on the real server, `success` is the id of the last one that was new, as a text, or true.
 pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
-    let sender = request.sender()?;
+    let sender = request.sender().await?;
     let data: EventsData = request.envelope.params.data()?;
     if data.events.len() > MAX_ITEMS {
         return Err(Refusal::InvalidJson);

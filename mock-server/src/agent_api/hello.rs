@@ -57,7 +57,7 @@ struct HelloOf2022 {
 /// Serves a hello.
 pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
     let state = request.state;
-    let known = state.store.cache.get(&request.envelope.params.hostname);
+    let known = state.computer(&request.envelope.params.hostname).await?;
     let (own_key, before) = known.as_ref().map_or((None, None), |computer| {
         let state = computer.state();
         (state.agent_key.clone(), state.generation())
@@ -86,6 +86,7 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
         return Err(Refusal::InvalidJson);
     }
     let now = state.now();
+    let answered_at = state.answer_time(known.as_deref());
     let check_in = |computer_id| CheckInRow {
         computer_id,
         // None of a keyed agent, nor of one that is about to be: what comes after has nothing to be newer than.
@@ -95,6 +96,7 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
             Timestamp::ZERO
         },
         seen_at: now,
+        answered_at: answered_at.unwrap_or(Timestamp::ZERO),
         uptime: data.uptime.as_f64(),
         battery_level: data.battery_level.as_f64(),
         battery_status: data.battery_status.as_i64(),
@@ -131,6 +133,7 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
     let seal = Seal {
         server_key,
         generation,
+        answered_at,
     };
     match state.generation {
         ServerGeneration::Current => request.answer(&seal, true.into(), answer),
@@ -182,8 +185,13 @@ async fn welcome_back(
         return Err(Refusal::Conflict("the uid belongs to another computer"));
     }
     let stored = async { store.write(CheckIn(check_in)).await.map_err(Refusal::from) };
-    tokio::try_join!(store_sections(request.state, data, computer), stored)?;
-    Ok(server_key)
+    let ((), accepted) = tokio::try_join!(store_sections(request.state, data, computer), stored)?;
+    // Another process may have had the same request.
+    if accepted.get() {
+        Ok(server_key)
+    } else {
+        Err(Refusal::TimestampTooOld)
+    }
 }
 
 async fn register(

@@ -39,10 +39,17 @@ pub(crate) async fn read(state: &ServerState, headers: &HeaderMap, body: Body) -
     // Agents of the keyed generation sign nothing, and have inventories all the same.
     let signed = headers.contains_key(AGENT_SIGNATURE_HEADER)
         || state.generation == ServerGeneration::September2022
-        || state.store.cache.has_keyed();
+        || (is_large(&body) && state.store.has_keyed().await?);
     tokio::time::timeout(state.limits.body_timeout, collect(state, body, signed))
         .await
         .unwrap_or(Err(Refusal::BodyTimeout))
+}
+
+/// Whether the body is, or may be, too large to be read without a signature.
+fn is_large(body: &Body) -> bool {
+    body.size_hint()
+        .exact()
+        .is_none_or(|size| size > UNSIGNED_BODY as u64)
 }
 
 async fn collect(state: &ServerState, body: Body, signed: bool) -> Result<Intake, Refusal> {

@@ -33,7 +33,7 @@ enum ReportedSecret {
 
 /// Serves passwords. As on the real server, `success` is the id of the last one stored, as a text.
 pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
-    let sender = request.sender()?;
+    let sender = request.sender().await?;
     let data: PasswordsData = request.envelope.params.data()?;
     if data.passwords.len() > MAX_ITEMS {
         return Err(Refusal::InvalidJson);

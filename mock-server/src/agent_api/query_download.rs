@@ -33,9 +33,8 @@ pub(super) fn parameters(method: &Method, uri: &Uri) -> Option<Wanted> {
 /// Serves an archive.
 pub(super) async fn handle(state: &Arc<ServerState>, wanted: &Wanted) -> Result<Response, Refusal> {
     let computer = state
-        .store
-        .cache
-        .get(&wanted.hostname)
+        .computer(&wanted.hostname)
+        .await?
         .ok_or(Refusal::UnknownPackage)?;
     let (own_key, generation) = {
         let computer = computer.state();

@@ -31,10 +31,14 @@ type Fields<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 
 /// Serves an inventory.
 pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
-    let sender = request.sender()?;
+    let mut sender = request.sender().await?;
     let fields = fields(&request)?;
     // Inventories of one computer are compared and stored one after the other.
     let turn = sender.computer.inventory.clone().lock_owned().await;
+    // As the one before has left it.
+    if let Some(computer) = request.state.computer(&request.envelope.params.hostname).await? {
+        sender.computer = computer;
+    }
     let now = request.state.now();
     if is_too_often(&sender.computer.state(), now) {
         return Err(Refusal::UpdateRefused);

@@ -31,7 +31,7 @@ struct ReportData {
 
 /// Serves a job report.
 pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
-    let sender = request.sender()?;
+    let sender = request.sender().await?;
     let data: ReportData = request.envelope.params.data()?;
     // The server of 2022 wants a code in every report.
     if data.return_code.is_none() && request.state.generation == ServerGeneration::September2022 {

@@ -4,6 +4,7 @@ use super::Access;
 use super::fault::Fault;
 use crate::caller::Caller;
 use crate::state::ServerState;
+use crate::store::StoreError;
 use crate::users::Role;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -17,12 +18,25 @@ pub(super) enum AuthenticationError {
     NoUser,
     #[error("HTTP Basic Auth: Login failed")]
     Failed,
+    #[error("the database does not answer")]
+    Unavailable,
+}
+
+impl From<StoreError> for AuthenticationError {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(error = crate::error::chain(&error), "nobody can sign in");
+        Self::Unavailable
+    }
 }
 
 impl IntoResponse for AuthenticationError {
     fn into_response(self) -> Response {
         let content_type = [(header::CONTENT_TYPE, "text/html; charset=UTF-8")];
-        (StatusCode::UNAUTHORIZED, content_type, self.to_string()).into_response()
+        let status = match self {
+            Self::NoUser | Self::Failed => StatusCode::UNAUTHORIZED,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        (status, content_type, self.to_string()).into_response()
     }
 }
 
@@ -33,7 +47,7 @@ pub(super) async fn authenticate(
 ) -> Result<Caller, AuthenticationError> {
     let (name, password) = credentials(headers).ok_or(AuthenticationError::NoUser)?;
     Caller::sign_in(state, &name, &password)
-        .await
+        .await?
         .ok_or(AuthenticationError::Failed)
 }
 

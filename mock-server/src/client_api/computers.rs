@@ -66,11 +66,7 @@ pub(super) async fn get(call: &Call) -> Result<Value, Fault> {
     let store = &call.state.store;
     let id = call.data.id("id")?;
     let computer = find(call, id).await?;
-    let memberships = store
-        .cache
-        .by_id(id)
-        .map(|computer| computer.state().groups.clone());
-    let memberships = memberships.unwrap_or_default();
+    let memberships = store.groups_of_computer(id).await?;
     let groups = store.groups(GroupKind::Computers).await?;
     let groups = groups.iter().filter(|group| memberships.contains(&group.id));
     let inventory = store.inventory(id).await?;

@@ -133,7 +133,7 @@ pub(crate) async fn change(
     Body(change): Body<ComputerChange>,
 ) -> Result<Json<ComputerView>, ApiError> {
     let hostname = find(&state, id).await?.hostname;
-    if let Some(computer) = state.store.cache.get(&hostname) {
+    if let Some(computer) = state.computer(&hostname).await? {
         state
             .store
             .write(SetForceUpdate {

@@ -31,6 +31,7 @@ impl Write for RemoveAssignment {
     /// False: there is none of that id.
     type Output = bool;
     const OPERATION: &'static str = "remove an assignment";
+    const IS_ADMINISTRATION: bool = true;
 
     async fn apply(&self, batch: &mut Batch) -> Result<bool, sqlx::Error> {
         let sql = match self.kind {

@@ -1,12 +1,13 @@
 //! The computers in memory: what a hello needs, so that it reads nothing from the database.
 //!
-//! Only the writer changes it, after its commit; the one exception is the last timestamp, which is taken by the request
+//! Where processes share a database, these are the computers that were seen last, and nothing is decided by them (see
+//! [`super::sharing`]). Otherwise only the writer changes it, after its commit; the one exception is the last timestamp, which is taken by the request
 //! that checks it, so that of two requests with the same timestamp one is refused.
 
+use super::connection::Pool;
 use super::inventory::Section;
 use crate::generation::Generation;
 use oco_protocol::{Key, Timestamp};
-use sqlx::SqlitePool;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +22,8 @@ pub(crate) struct Computer {
     pub(crate) id: i64,
     /// Held from comparing an inventory with the stored digests until it is stored.
     pub(crate) inventory: Arc<tokio::sync::Mutex<()>>,
+    /// The timestamp of the answer to the request that this was read for, where processes share the database.
+    pub(crate) answered_at: Timestamp,
     state: Mutex<ComputerState>,
 }
 
@@ -58,6 +61,7 @@ impl Computer {
         Self {
             id,
             inventory: Arc::default(),
+            answered_at: Timestamp::ZERO,
             state: Mutex::new(state),
         }
     }
@@ -97,8 +101,11 @@ pub(crate) fn key_of(hostname: &str) -> String {
 }
 
 impl Cache {
-    /// Reads all computers.
-    pub(crate) async fn load(pool: &SqlitePool) -> Result<Self, sqlx::Error> {
+    /// Reads all computers; of a shared database none, because they are read when they are needed.
+    pub(crate) async fn load(pool: &Pool) -> Result<Self, sqlx::Error> {
+        if pool.dialect().is_shared() {
+            return Ok(Self::default());
+        }
         let rows: Vec<LoadedComputer> = sqlx::query_as(LOAD).fetch_all(pool).await?;
         let mut digests: HashMap<i64, Digests> = HashMap::new();
         for (computer, section, digest) in sqlx::query_as::<_, (i64, i64, i64)>(LOAD_DIGESTS)

@@ -1,8 +1,17 @@
 //! Check-ins: what every hello leaves behind, written for many computers at once.
+//!
+//! One process that has a database for itself decides in memory which timestamps are new enough. Where several share one,
+//! the database decides: the rows of a batch are locked, compared and written in one transaction, so that of two processes
+//! that have got the same request one refuses it.
 
-use super::{Batch, Write, micros, placeholders};
+use super::connection::Connection;
+use super::dialect::{OPTIONAL_FLOAT, optional_float};
+use super::{Batch, Write, micros, placeholders, timestamp};
 use oco_protocol::Timestamp;
-use sqlx::{AssertSqlSafe, SqliteConnection};
+use sqlx::AssertSqlSafe;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
 /// Rows of one check-in statement, largest first: few different statements, all of them prepared once.
 const CHECK_IN_CHUNKS: [usize; 3] = [64, 8, 1];
@@ -14,9 +23,35 @@ pub(crate) struct CheckInRow {
     /// Zero for an agent of the keyed generation, which sends none.
     pub(crate) agent_timestamp: Timestamp,
     pub(crate) seen_at: Timestamp,
+    /// The timestamp of the answer, where processes share the database.
+    pub(crate) answered_at: Timestamp,
     pub(crate) uptime: Option<f64>,
     pub(crate) battery_level: Option<f64>,
     pub(crate) battery_status: Option<i64>,
+}
+
+/// Whether a check-in was newer than the one before; known once it is durable.
+#[derive(Debug, Clone)]
+pub(crate) struct Accepted(Arc<AtomicBool>);
+
+impl Accepted {
+    pub(crate) fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// A check-in that waits for the end of its batch.
+#[derive(Debug)]
+pub(super) struct PendingCheckIn {
+    pub(super) row: CheckInRow,
+    pub(super) accepted: Accepted,
+}
+
+impl PendingCheckIn {
+    pub(super) fn new(row: CheckInRow) -> Self {
+        let accepted = Accepted(Arc::new(AtomicBool::new(true)));
+        Self { row, accepted }
+    }
 }
 
 /// Stores a check-in.
@@ -24,48 +59,145 @@ pub(crate) struct CheckInRow {
 pub(crate) struct CheckIn(pub(crate) CheckInRow);
 
 impl Write for CheckIn {
-    type Output = ();
+    type Output = Accepted;
     const OPERATION: &'static str = "store a check-in";
 
-    async fn apply(&self, batch: &mut Batch) -> Result<(), sqlx::Error> {
-        batch.check_in(self.0);
-        Ok(())
+    async fn apply(&self, batch: &mut Batch) -> Result<Accepted, sqlx::Error> {
+        batch.check_in(self.0).await
     }
 }
 
 /// Writes check-ins in as few statements as possible.
 pub(super) async fn flush_check_ins(
-    connection: &mut SqliteConnection,
-    rows: impl Iterator<Item = &CheckInRow>,
+    connection: &mut Connection,
+    pending: &BTreeMap<i64, PendingCheckIn>,
 ) -> Result<(), sqlx::Error> {
-    let rows: Vec<_> = rows.collect();
-    let mut rest = rows.as_slice();
-    while !rest.is_empty() {
-        let size = CHECK_IN_CHUNKS
-            .into_iter()
-            .find(|size| *size <= rest.len())
-            .unwrap_or(1);
-        let (chunk, tail) = rest.split_at(size);
+    let mut rows: Vec<CheckInRow> = pending.values().map(|pending| pending.row).collect();
+    let decided = connection.dialect().is_shared();
+    if decided {
+        rows = newer(connection, pending, rows).await?;
+    }
+    for chunk in Chunks(&rows) {
+        write(connection, chunk, decided).await?;
+    }
+    Ok(())
+}
+
+/// The statements that write rows, by their number and whether it is decided already that the rows are new: long texts.
+static WRITES: LazyLock<BTreeMap<(usize, bool), Arc<str>>> = LazyLock::new(|| {
+    let row = format!("(?, ?, ?, ?, {OPTIONAL_FLOAT}, {OPTIONAL_FLOAT}, ?)");
+    let statement = |size: usize, decided: bool| {
+        let condition = match decided {
+            true => "",
+            false => {
+                " WHERE excluded.agent_timestamp > check_ins.agent_timestamp OR excluded.agent_timestamp = 0"
+            }
+        };
+        format!(
+            "INSERT INTO check_ins (computer_id, agent_timestamp, seen_at, answered_at, uptime, battery_level, \
+             battery_status) VALUES {} ON CONFLICT (computer_id) DO UPDATE SET \
+             agent_timestamp = excluded.agent_timestamp, seen_at = excluded.seen_at, \
+             answered_at = excluded.answered_at, uptime = excluded.uptime, \
+             battery_level = excluded.battery_level, battery_status = excluded.battery_status{condition}",
+            vec![&*row; size].join(", ")
+        )
+    };
+    CHECK_IN_CHUNKS
+        .into_iter()
+        .flat_map(|size| [(size, false), (size, true)])
+        .map(|(size, decided)| ((size, decided), statement(size, decided).into()))
+        .collect()
+});
+
+/// Slices of the sizes that there are statements for.
+struct Chunks<'a>(&'a [CheckInRow]);
+
+impl<'a> Iterator for Chunks<'a> {
+    type Item = &'a [CheckInRow];
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let size = CHECK_IN_CHUNKS.into_iter().find(|size| *size <= self.0.len())?;
+        let (chunk, rest) = self.0.split_at(size);
+        self.0 = rest;
+        Some(chunk)
+    }
+}
+
+async fn write(connection: &mut Connection, rows: &[CheckInRow], decided: bool) -> Result<(), sqlx::Error> {
+    let sql = WRITES
+        .get(&(rows.len(), decided))
+        .ok_or_else(|| sqlx::Error::Protocol("no statement writes so many check-ins".into()))?;
+    let mut query = sqlx::query(AssertSqlSafe(sql.clone()));
+    for row in rows {
+        let (has_uptime, uptime) = optional_float(row.uptime);
+        let (has_level, level) = optional_float(row.battery_level);
+        query = query
+            .bind(row.computer_id)
+            .bind(micros(row.agent_timestamp))
+            .bind(micros(row.seen_at))
+            .bind(micros(row.answered_at))
+            .bind(has_uptime)
+            .bind(uptime)
+            .bind(has_level)
+            .bind(level)
+            .bind(row.battery_status);
+    }
+    query.execute(connection).await?;
+    Ok(())
+}
+
+/// Those that are newer than what is stored; others are marked as refused. What is compared is locked until the commit.
+async fn newer(
+    connection: &mut Connection,
+    pending: &BTreeMap<i64, PendingCheckIn>,
+    rows: Vec<CheckInRow>,
+) -> Result<Vec<CheckInRow>, sqlx::Error> {
+    let mut stored: HashMap<i64, (Timestamp, Timestamp)> = HashMap::new();
+    for chunk in Chunks(&rows) {
         let sql = format!(
-            "INSERT INTO check_ins (computer_id, agent_timestamp, seen_at, uptime, battery_level, battery_status) \
-             VALUES {} ON CONFLICT (computer_id) DO UPDATE SET agent_timestamp = excluded.agent_timestamp, \
-             seen_at = excluded.seen_at, uptime = excluded.uptime, battery_level = excluded.battery_level, \
-             battery_status = excluded.battery_status \
-             WHERE excluded.agent_timestamp > check_ins.agent_timestamp OR excluded.agent_timestamp = 0",
-            placeholders(size, 6)
+            "SELECT computer_id, agent_timestamp, answered_at FROM check_ins WHERE computer_id IN {} \
+             ORDER BY computer_id FOR UPDATE",
+            placeholders(1, chunk.len())
         );
-        let mut query = sqlx::query(AssertSqlSafe(sql));
+        let mut query = sqlx::query_as::<_, (i64, i64, i64)>(AssertSqlSafe(sql));
         for row in chunk {
-            query = query
-                .bind(row.computer_id)
-                .bind(micros(row.agent_timestamp))
-                .bind(micros(row.seen_at))
-                .bind(row.uptime)
-                .bind(row.battery_level)
-                .bind(row.battery_status);
+            query = query.bind(row.computer_id);
         }
-        query.execute(&mut *connection).await?;
-        rest = tail;
+        let found = query.fetch_all(&mut *connection).await?;
+        stored.extend(
+            found
+                .into_iter()
+                .map(|(id, sent, answered)| (id, (timestamp(sent), timestamp(answered)))),
+        );
+    }
+    let newer = rows.into_iter().filter_map(|mut row| {
+        if let Some((sent, answered)) = stored.get(&row.computer_id) {
+            let is_newer = row.agent_timestamp == Timestamp::ZERO || row.agent_timestamp > *sent;
+            if !is_newer {
+                if let Some(pending) = pending.get(&row.computer_id) {
+                    pending.accepted.0.store(false, Ordering::Release);
+                }
+                return None;
+            }
+            row.answered_at = row.answered_at.max(*answered);
+        }
+        Some(row)
+    });
+    Ok(newer.collect())
+}
+
+/// Stores when computers were answered other than by a check-in.
+pub(super) async fn note_answers(
+    connection: &mut Connection,
+    answers: &BTreeMap<i64, Timestamp>,
+) -> Result<(), sqlx::Error> {
+    for (computer, answered_at) in answers {
+        sqlx::query("UPDATE check_ins SET answered_at = ? WHERE computer_id = ? AND answered_at < ?")
+            .bind(micros(*answered_at))
+            .bind(computer)
+            .bind(micros(*answered_at))
+            .execute(&mut *connection)
+            .await?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What the client API lists, as rows; their names there are given by [`crate::client_api`].
 
+use super::dialect::Dialect;
 use super::{Store, StoreError};
 use sqlx::AssertSqlSafe;
 
@@ -347,10 +348,16 @@ impl Store {
 
     /// What the database calls itself.
     pub(crate) async fn database_version(&self) -> Result<String, StoreError> {
-        let version: String = sqlx::query_scalar("SELECT sqlite_version()")
+        let dialect = self.readers.dialect();
+        let version: String = sqlx::query_scalar(dialect.version_query())
             .fetch_one(&self.readers)
             .await
             .map_err(StoreError::during("ask the database for its version"))?;
-        Ok(format!("SQLite {version}"))
+        Ok(match dialect {
+            Dialect::Sqlite => format!("SQLite {version}"),
+            Dialect::MariaDb => format!("MariaDB {version}"),
+            // It says its name itself.
+            Dialect::Postgres => version,
+        })
     }
 }

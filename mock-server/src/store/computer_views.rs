@@ -97,7 +97,7 @@ impl From<ComputerRow> for ComputerView {
 }
 
 /// The columns of [`ComputerRow`], up to the condition.
-const SELECT: &str = "SELECT c.id, c.hostname, c.uid, (c.agent_key IS NOT NULL) AS has_key, c.agent_version, i.os, \
+const SELECT: &str = "SELECT c.id, c.hostname, c.uid, CASE WHEN c.agent_key IS NULL THEN 0 ELSE 1 END AS has_key, c.agent_version, i.os, \
      i.os_version, c.notes, c.force_update, c.created_at, k.seen_at, i.updated_at, k.agent_timestamp, k.uptime, \
      k.battery_level, k.battery_status, \
      (SELECT COUNT(*) FROM jobs j WHERE j.computer_id = c.id AND j.state IN (0, 1, 2)) AS active_jobs \
@@ -155,7 +155,7 @@ impl Store {
         let micros: Option<i64> = sqlx::query_scalar(
             "SELECT MAX(at) FROM (SELECT MAX(seen_at) AS at FROM check_ins UNION ALL \
              SELECT MAX(updated_at) FROM inventories UNION ALL SELECT MAX(changed_at) FROM jobs UNION ALL \
-             SELECT MAX(created_at) FROM passwords)",
+             SELECT MAX(created_at) FROM passwords UNION ALL SELECT MAX(answered_at) FROM check_ins) latest",
         )
         .fetch_one(&self.readers)
         .await

@@ -45,6 +45,8 @@ impl Write for Register {
 
     async fn apply(&self, batch: &mut Batch) -> Result<Registration, sqlx::Error> {
         let key = key_of(&self.hostname);
+        // Before the name: another process that registers the same computer meanwhile is then found by its name.
+        let owner = owner_of(batch, self.uid.as_deref()).await?;
         let known: Option<(i64, Option<String>)> =
             sqlx::query_as("SELECT id, agent_key FROM computers WHERE hostname_key = ?")
                 .bind(&key)
@@ -54,7 +56,7 @@ impl Write for Register {
             return Ok(Registration::AlreadyRegistered);
         }
         let known = known.map(|(id, _)| id);
-        if uid_is_taken(batch, self.uid.as_deref(), known).await? {
+        if owner.is_some() && owner != known {
             return Ok(Registration::UidTaken);
         }
         let id = match known {
@@ -70,9 +72,9 @@ impl Write for Register {
                 .await?
             }
         };
-        sqlx::query(
+        let given = sqlx::query(
             "UPDATE computers SET uid = ?, uid_key = ?, agent_key = ?, server_key = ?, agent_version = ?, \
-             remote_address = ? WHERE id = ?",
+             remote_address = ? WHERE id = ? AND agent_key IS NULL",
         )
         .bind(&self.uid)
         .bind(self.uid.as_deref().map(key_of))
@@ -82,11 +84,16 @@ impl Write for Register {
         .bind(self.remote_address.map(|address| address.to_string()))
         .bind(id)
         .execute(batch.connection())
-        .await?;
-        batch.check_in(CheckInRow {
+        .await?
+        .rows_affected();
+        if given == 0 {
+            return Ok(Registration::AlreadyRegistered);
+        }
+        let check_in = CheckInRow {
             computer_id: id,
             ..self.check_in
-        });
+        };
+        batch.check_in(check_in).await?;
         let computer = self.publish(batch, id);
         write_sections(batch, &computer, &self.sections).await?;
         Ok(Registration::Done)
@@ -96,7 +103,7 @@ impl Write for Register {
 impl Register {
     /// Makes the keys valid for further requests, from the commit on.
     fn publish(&self, batch: &mut Batch, id: i64) -> Arc<Computer> {
-        let before = self.cache.get(&self.hostname);
+        let before = self.cache.get(&self.hostname).filter(|before| before.id == id);
         let computer = before.unwrap_or_else(|| Arc::new(Computer::new(id, ComputerState::default())));
         let (cache, hostname, published) = (self.cache.clone(), self.hostname.clone(), computer.clone());
         let (uid, agent_key, server_key) =
@@ -168,7 +175,8 @@ impl Write for Identify {
 
     async fn apply(&self, batch: &mut Batch) -> Result<bool, sqlx::Error> {
         let id = self.computer.id;
-        if uid_is_taken(batch, self.uid.as_deref(), Some(id)).await? {
+        let owner = owner_of(batch, self.uid.as_deref()).await?;
+        if owner.is_some_and(|owner| owner != id) {
             return Ok(false);
         }
         sqlx::query(
@@ -273,11 +281,11 @@ async fn insert(
     .await
 }
 
-async fn uid_is_taken(batch: &mut Batch, uid: Option<&str>, own: Option<i64>) -> Result<bool, sqlx::Error> {
-    let Some(uid) = uid else { return Ok(false) };
-    let owner: Option<(i64,)> = sqlx::query_as("SELECT id FROM computers WHERE uid_key = ?")
+/// The computer that has a uid.
+async fn owner_of(batch: &mut Batch, uid: Option<&str>) -> Result<Option<i64>, sqlx::Error> {
+    let Some(uid) = uid else { return Ok(None) };
+    sqlx::query_scalar("SELECT id FROM computers WHERE uid_key = ?")
         .bind(key_of(uid))
         .fetch_optional(batch.connection())
-        .await?;
-    Ok(owner.is_some_and(|(id,)| Some(id) != own))
+        .await
 }

@@ -31,6 +31,7 @@ impl Write for AddDeploymentRule {
     /// None: there is no such group.
     type Output = Option<i64>;
     const OPERATION: &'static str = "add a deployment rule";
+    const IS_ADMINISTRATION: bool = true;
 
     async fn apply(&self, batch: &mut Batch) -> Result<Option<i64>, sqlx::Error> {
         let known = exists(
@@ -81,6 +82,7 @@ impl Write for EnableDeploymentRule {
     /// False: there is no such rule.
     type Output = bool;
     const OPERATION: &'static str = "change a deployment rule";
+    const IS_ADMINISTRATION: bool = true;
 
     async fn apply(&self, batch: &mut Batch) -> Result<bool, sqlx::Error> {
         let changed = sqlx::query("UPDATE deployment_rules SET enabled = ? WHERE id = ?")

@@ -254,6 +254,9 @@ async fn insert_container(batch: &mut Batch, schedule: &Schedule) -> Result<i64,
 
 /// Has the cache know of the jobs of a new container.
 async fn count_new_jobs(batch: &mut Batch, cache: &Arc<Cache>, container: i64) -> Result<(), sqlx::Error> {
+    if batch.dialect().is_shared() {
+        return Ok(());
+    }
     let counts: Vec<(i64, i64)> = sqlx::query_as(
         "SELECT computer_id, COUNT(*) FROM jobs WHERE container_id = ? AND state = 0 GROUP BY computer_id",
     )

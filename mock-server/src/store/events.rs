@@ -32,6 +32,7 @@ impl Write for StoreEvents {
     const OPERATION: &'static str = "store events";
 
     async fn apply(&self, batch: &mut Batch) -> Result<Option<i64>, sqlx::Error> {
+        batch.answered(&self.computer);
         let mut last = None;
         for event in &self.events {
             let id: Option<i64> = sqlx::query_scalar(
@@ -64,6 +65,7 @@ pub(crate) struct AddEventRule {
 impl Write for AddEventRule {
     type Output = i64;
     const OPERATION: &'static str = "add an event rule";
+    const IS_ADMINISTRATION: bool = true;
 
     async fn apply(&self, batch: &mut Batch) -> Result<i64, sqlx::Error> {
         sqlx::query_scalar("INSERT INTO event_rules (log, query) VALUES (?, ?) RETURNING id")

@@ -52,6 +52,7 @@ impl Write for AddGroup {
     /// None: there is no such parent.
     type Output = Option<i64>;
     const OPERATION: &'static str = "add a group";
+    const IS_ADMINISTRATION: bool = true;
 
     async fn apply(&self, batch: &mut Batch) -> Result<Option<i64>, sqlx::Error> {
         if let Some(parent) = self.parent
@@ -83,6 +84,7 @@ pub(crate) struct RemoveGroup {
 impl Write for RemoveGroup {
     type Output = Removal;
     const OPERATION: &'static str = "remove a group";
+    const IS_ADMINISTRATION: bool = true;
 
     async fn apply(&self, batch: &mut Batch) -> Result<Removal, sqlx::Error> {
         if self.kind == GroupKind::Computers && self.limits_users(batch).await? {
@@ -134,6 +136,7 @@ impl Write for ChangeMembership {
     /// False: there is no such group or member.
     type Output = bool;
     const OPERATION: &'static str = "change a group";
+    const IS_ADMINISTRATION: bool = true;
 
     async fn apply(&self, batch: &mut Batch) -> Result<bool, sqlx::Error> {
         let known = exists(batch, self.kind.exists(), self.group).await?
@@ -212,6 +215,9 @@ impl ChangeMembership {
 
 /// Has the cache know again which computers are in which groups.
 async fn publish_memberships(batch: &mut Batch, cache: &Arc<Cache>) -> Result<(), sqlx::Error> {
+    if batch.dialect().is_shared() {
+        return Ok(());
+    }
     let rows: Vec<(i64, i64)> =
         sqlx::query_as("SELECT computer_id, group_id FROM computer_group_members ORDER BY group_id")
             .fetch_all(batch.connection())

@@ -1,12 +1,15 @@
 //! Inventories, stored by section, so that an update writes only the sections that changed.
 
 use super::software::{SoftwareIndex, SoftwareList};
-use super::{Batch, Computer, Store, StoreError, Write, micros};
+use super::{Batch, Computer, Store, StoreError, Write, cut, micros};
 use oco_protocol::Timestamp;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
+
+/// Longest user name and console of a login, characters; the rest is cut off.
+const MAX_LOGIN_TEXT: usize = 255;
 
 /// A part of an inventory that is stored, and compared, as a whole. The numbers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +159,7 @@ impl Write for StoreInventory {
     const OPERATION: &'static str = "store an inventory";
 
     async fn apply(&self, batch: &mut Batch) -> Result<(), sqlx::Error> {
+        batch.answered(&self.computer);
         write_sections(batch, &self.computer, &self.sections).await?;
         self.write_software(batch).await?;
         self.write_logins(batch).await?;
@@ -197,8 +201,8 @@ impl StoreInventory {
             )
             .bind(self.computer.id)
             .bind(&login.timestamp)
-            .bind(&login.username)
-            .bind(&login.console)
+            .bind(cut(&login.username, MAX_LOGIN_TEXT))
+            .bind(cut(&login.console, MAX_LOGIN_TEXT))
             .bind(&login.display_name)
             .bind(&login.guid)
             .execute(batch.connection())

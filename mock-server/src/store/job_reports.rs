@@ -1,9 +1,11 @@
 //! Reports of jobs, and what they make of the installations of a computer.
 
+use super::dialect::{OPTIONAL_FLOAT, optional_float};
 use super::{Batch, Computer, Write, micros};
 use crate::jobs::{JobId, JobState, SEQUENCE_ABORTED_CODE, state_after};
 use oco_protocol::Timestamp;
 use oco_protocol::job::JobState as Reported;
+use sqlx::AssertSqlSafe;
 use std::sync::Arc;
 
 /// Stores what an agent reports of a job.
@@ -63,6 +65,7 @@ impl Write for ReportJob {
         if job.computer_id != self.computer.id {
             return Ok(ReportOutcome::ForeignJob);
         }
+        batch.answered(&self.computer);
         let state = state_after(self.reported, self.return_code, &job.success_codes);
         self.update(batch, state).await?;
         match state {
@@ -87,14 +90,16 @@ impl ReportJob {
         let now = micros(self.now);
         let at = |of: JobState| (state == of).then_some(now);
         let ended = matches!(state, JobState::Succeeded | JobState::Failed).then_some(now);
-        sqlx::query(
-            "UPDATE jobs SET state = ?, return_code = ?, progress = COALESCE(?, progress), output = ?, \
+        let (has_progress, progress) = optional_float(self.progress);
+        sqlx::query(AssertSqlSafe(format!(
+            "UPDATE jobs SET state = ?, return_code = ?, progress = COALESCE({OPTIONAL_FLOAT}, progress), output = ?, \
              changed_at = ?, download_started_at = COALESCE(download_started_at, ?), \
              execution_started_at = COALESCE(execution_started_at, ?), finished_at = ? WHERE id = ?",
-        )
+        )))
         .bind(state.code())
         .bind(self.return_code)
-        .bind(self.progress)
+        .bind(has_progress)
+        .bind(progress)
         .bind(&self.output)
         .bind(now)
         .bind(at(JobState::Downloading))

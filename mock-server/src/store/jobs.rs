@@ -41,6 +41,10 @@ impl Write for ExpireJobs {
 
 /// Has the cache know again how many jobs each computer has.
 pub(super) async fn recount(batch: &mut Batch, cache: &Arc<Cache>) -> Result<(), sqlx::Error> {
+    // Computers of a shared database are read when they are needed.
+    if batch.dialect().is_shared() {
+        return Ok(());
+    }
     let counts: Vec<(i64, i64)> = sqlx::query_as(
         "SELECT computer_id, COUNT(*) FROM jobs WHERE state IN (0, 1, 2) GROUP BY computer_id",
     )

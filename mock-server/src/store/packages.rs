@@ -44,6 +44,7 @@ impl Write for AddPackage {
     /// None: there is one of that name and version.
     type Output = Option<i64>;
     const OPERATION: &'static str = "add a package";
+    const IS_ADMINISTRATION: bool = true;
 
     async fn apply(&self, batch: &mut Batch) -> Result<Option<i64>, sqlx::Error> {
         let family = self.family(batch).await?;
@@ -127,6 +128,7 @@ pub(crate) struct RemovePackage {
 impl Write for RemovePackage {
     type Output = Removal;
     const OPERATION: &'static str = "remove a package";
+    const IS_ADMINISTRATION: bool = true;
 
     async fn apply(&self, batch: &mut Batch) -> Result<Removal, sqlx::Error> {
         let uses: i64 = sqlx::query_scalar(

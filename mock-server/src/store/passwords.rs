@@ -43,6 +43,7 @@ impl Write for StorePasswords {
     const OPERATION: &'static str = "store passwords";
 
     async fn apply(&self, batch: &mut Batch) -> Result<PasswordOutcome, sqlx::Error> {
+        batch.answered(&self.computer);
         let mut outcome = PasswordOutcome::Ignored;
         for change in &self.changes {
             let Some(rule) = self.rules.iter().find(|rule| rule.username == change.username) else {
@@ -149,6 +150,7 @@ impl Write for AddPasswordRule {
     /// None: there is one for that account and group, or no such group.
     type Output = Option<i64>;
     const OPERATION: &'static str = "add a password rule";
+    const IS_ADMINISTRATION: bool = true;
 
     async fn apply(&self, batch: &mut Batch) -> Result<Option<i64>, sqlx::Error> {
         let others: Vec<Option<i64>> =

@@ -15,6 +15,7 @@ pub(crate) struct ReplacePolicies {
 impl Write for ReplacePolicies {
     type Output = ();
     const OPERATION: &'static str = "store the policies";
+    const IS_ADMINISTRATION: bool = true;
 
     async fn apply(&self, batch: &mut Batch) -> Result<(), sqlx::Error> {
         // `= NULL` is never true, and `IS ?` is no SQL everywhere.

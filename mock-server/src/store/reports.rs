@@ -1,9 +1,10 @@
-//! The reports there are, and their rows.
+//! The reports there are, and their rows. They are run in a transaction that cannot write or is rolled back.
 
 use super::{Store, StoreError, micros};
 use oco_protocol::Timestamp;
 use serde_json::{Map, Value};
-use sqlx::{Column, Row, TypeInfo, ValueRef};
+use sqlx::any::{AnyRow, AnyTypeInfoKind};
+use sqlx::{AssertSqlSafe, Column, Row, ValueRef};
 
 /// A question to the database.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,29 +82,43 @@ impl Store {
         report: &Report,
         now: Timestamp,
     ) -> Result<Vec<Map<String, Value>>, StoreError> {
-        let mut query = sqlx::query(report.query);
+        let mut query = sqlx::query(AssertSqlSafe(self.readers.dialect().translate(report.query)));
         for _ in report.query.matches('?') {
             query = query.bind(micros(now));
         }
-        let rows = query
-            .fetch_all(&self.readers)
+        let failed = || StoreError::during("run a report");
+        let dialect = self.readers.dialect();
+        let mut transaction = self
+            .readers
+            .raw()
+            .begin_with(dialect.begin_read_only())
             .await
-            .map_err(StoreError::during("run a report"))?;
+            .map_err(failed())?;
+        let rows = query.fetch_all(&mut *transaction).await.map_err(failed())?;
+        transaction.rollback().await.map_err(failed())?;
         rows.iter()
             .map(|row| entries(row).map_err(StoreError::during("read a report's rows")))
             .collect()
     }
 }
 
-fn entries(row: &sqlx::sqlite::SqliteRow) -> Result<Map<String, Value>, sqlx::Error> {
+fn entries(row: &AnyRow) -> Result<Map<String, Value>, sqlx::Error> {
     let mut entries = Map::new();
     for (index, column) in row.columns().iter().enumerate() {
-        let kind = row.try_get_raw(index)?.type_info().name().to_owned();
-        let value = match kind.as_str() {
-            "INTEGER" | "BIGINT" => row.try_get::<Option<i64>, _>(index)?.map(Value::from),
-            "REAL" | "DOUBLE" => row.try_get::<Option<f64>, _>(index)?.map(Value::from),
-            "NULL" => None,
-            _ => row.try_get::<Option<String>, _>(index)?.map(Value::from),
+        let kind = row.try_get_raw(index)?.type_info().kind();
+        let value = match kind {
+            AnyTypeInfoKind::Null => None,
+            AnyTypeInfoKind::Bool => row.try_get::<Option<bool>, _>(index)?.map(Value::from),
+            AnyTypeInfoKind::SmallInt | AnyTypeInfoKind::Integer | AnyTypeInfoKind::BigInt => {
+                row.try_get::<Option<i64>, _>(index)?.map(Value::from)
+            }
+            AnyTypeInfoKind::Real | AnyTypeInfoKind::Double => {
+                row.try_get::<Option<f64>, _>(index)?.map(Value::from)
+            }
+            AnyTypeInfoKind::Text => row.try_get::<Option<String>, _>(index)?.map(Value::from),
+            AnyTypeInfoKind::Blob => row
+                .try_get::<Option<Vec<u8>>, _>(index)?
+                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned().into()),
         };
         let value = match (value, TIMES.contains(&column.name())) {
             (Some(Value::Number(time)), true) => {

@@ -8,6 +8,7 @@ pub(crate) struct SaveSettings(pub(crate) Vec<(&'static str, String)>);
 impl Write for SaveSettings {
     type Output = ();
     const OPERATION: &'static str = "store the settings";
+    const IS_ADMINISTRATION: bool = true;
 
     async fn apply(&self, batch: &mut Batch) -> Result<(), sqlx::Error> {
         for (name, value) in &self.0 {
@@ -21,6 +22,28 @@ impl Write for SaveSettings {
             .await?;
         }
         Ok(())
+    }
+}
+
+/// Stores a setting where there is none of that name. Keys are among them, so it has no `Debug`.
+pub(crate) struct FirstSetting(pub(crate) &'static str, pub(crate) String);
+
+impl Write for FirstSetting {
+    /// What is stored now.
+    type Output = String;
+    const OPERATION: &'static str = "store a new setting";
+    const IS_ADMINISTRATION: bool = true;
+
+    async fn apply(&self, batch: &mut Batch) -> Result<String, sqlx::Error> {
+        sqlx::query("INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING")
+            .bind(self.0)
+            .bind(&self.1)
+            .execute(batch.connection())
+            .await?;
+        sqlx::query_scalar("SELECT value FROM settings WHERE name = ?")
+            .bind(self.0)
+            .fetch_one(batch.connection())
+            .await
     }
 }
 

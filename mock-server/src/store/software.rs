@@ -5,12 +5,13 @@
 //! instead of 180 of a table with 1,800 rows a computer, and a search reads about 20 MB for 10,000 computers with 1,000
 //! items each, in one scan.
 
+use super::connection::Pool;
 use super::inventory::SoftwareItem;
 use super::{Batch, Store, StoreError, placeholders};
 use futures::TryStreamExt;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use sqlx::{AssertSqlSafe, SqlitePool};
+use sqlx::AssertSqlSafe;
 use std::collections::{HashMap, HashSet};
 use std::sync::{PoisonError, RwLock};
 
@@ -28,7 +29,7 @@ pub(crate) struct SoftwareIndex {
 
 impl SoftwareIndex {
     /// Reads the index.
-    pub(super) async fn load(pool: &SqlitePool) -> Result<Self, sqlx::Error> {
+    pub(super) async fn load(pool: &Pool) -> Result<Self, sqlx::Error> {
         let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as("SELECT id, digest FROM software")
             .fetch_all(pool)
             .await?;
@@ -85,6 +86,8 @@ impl SoftwareList {
                 None => {}
             }
         }
+        // In one order everywhere: processes that share a database would otherwise wait for each other.
+        missing.sort_unstable_by_key(|(digest, _)| *digest);
         for chunk in missing.chunks(CHUNK) {
             for (digest, id) in insert(batch, chunk).await? {
                 batch.new_software.insert(digest, id);

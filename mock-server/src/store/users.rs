@@ -29,6 +29,7 @@ pub(crate) enum UserOutcome {
 impl Write for AddUser {
     type Output = UserOutcome;
     const OPERATION: &'static str = "add a user";
+    const IS_ADMINISTRATION: bool = true;
 
     async fn apply(&self, batch: &mut Batch) -> Result<UserOutcome, sqlx::Error> {
         if let Some(group) = unknown_group(batch, &self.limits).await? {
@@ -64,6 +65,7 @@ pub(crate) struct ChangeUser {
 impl Write for ChangeUser {
     type Output = UserOutcome;
     const OPERATION: &'static str = "change a user";
+    const IS_ADMINISTRATION: bool = true;
 
     async fn apply(&self, batch: &mut Batch) -> Result<UserOutcome, sqlx::Error> {
         if let Some(group) = unknown_group(batch, self.limits.as_deref().unwrap_or_default()).await? {
@@ -99,6 +101,7 @@ pub(crate) struct RemoveUser(pub(crate) i64);
 impl Write for RemoveUser {
     type Output = UserOutcome;
     const OPERATION: &'static str = "remove a user";
+    const IS_ADMINISTRATION: bool = true;
 
     async fn apply(&self, batch: &mut Batch) -> Result<UserOutcome, sqlx::Error> {
         if is_last_administrator(batch, self.0).await? {

@@ -5,13 +5,19 @@
 //! A batch that fails is rolled back and its writes are run again one by one, so that only the culprit fails. The
 //! transaction is begun and ended by statements of our own: a full disk makes SQLite roll back by itself, which sqlx's
 //! transactions do not notice, so that the connection would stay unusable when there is space again.
+//!
+//! In a database that others write to as well, a single write is tried again where it has met another one (a deadlock, two
+//! first ones at a time) or has lost its connection. **Invariant:** where the connection is lost during a commit, nobody
+//! knows whether the batch is stored: its writes are refused, neither acknowledged nor run again.
 
 use super::StoreError;
-use super::check_ins::{CheckInRow, flush_check_ins};
+use super::check_ins::{Accepted, CheckInRow, PendingCheckIn, flush_check_ins, note_answers};
+use super::connection::{Connection, Pool};
+use super::dialect::Dialect;
+use super::failure::{Failure, is_lost, may_recover};
 use futures::future::BoxFuture;
 use oco_protocol::Timestamp;
-use sqlx::pool::PoolConnection;
-use sqlx::{Executor, Sqlite, SqliteConnection, SqlitePool};
+use sqlx::Executor;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -21,6 +27,8 @@ use tokio::task::JoinHandle;
 const QUEUE: usize = 4096;
 /// Writes of one transaction.
 const BATCH: usize = 512;
+/// Times that a write is run which meets others in a shared database.
+const ATTEMPTS: usize = 5;
 
 /// A change of the database. It may run twice (see the module), so it must not change itself.
 pub(crate) trait Write: Send + Sync + 'static {
@@ -28,6 +36,9 @@ pub(crate) trait Write: Send + Sync + 'static {
     type Output: Send + 'static;
     /// What it does, for error messages: `cannot <OPERATION>`.
     const OPERATION: &'static str;
+    /// Whether it changes what every process keeps in memory, or decides by what such writes have done. Of all processes
+    /// that share a database one runs such a write at a time, and the others then read again.
+    const IS_ADMINISTRATION: bool = false;
     /// Runs the statements within the batch.
     fn apply<'a>(
         &'a self,
@@ -37,41 +48,85 @@ pub(crate) trait Write: Send + Sync + 'static {
 
 /// The transaction that a write runs in, with what takes effect at its commit.
 pub(crate) struct Batch {
-    connection: PoolConnection<Sqlite>,
-    check_ins: BTreeMap<i64, CheckInRow>,
+    connection: Connection,
+    check_ins: BTreeMap<i64, PendingCheckIn>,
+    /// When the answers are made, by computer.
+    answers: BTreeMap<i64, Timestamp>,
+    /// Whether it has the turn of administration.
+    has_turn: bool,
     effects: Vec<Box<dyn FnOnce() + Send>>,
     /// Software that this batch has added, by digest.
     pub(crate) new_software: HashMap<super::software::Digest, i64>,
 }
 
 impl Batch {
-    async fn begin(pool: &SqlitePool) -> Result<Self, sqlx::Error> {
-        const BEGIN: &str = "BEGIN IMMEDIATE";
+    async fn begin(pool: &Pool) -> Result<Self, sqlx::Error> {
+        let begin = pool.dialect().begin();
         let mut connection = pool.acquire().await?;
-        if connection.execute(BEGIN).await.is_err() {
+        if connection.execute(begin).await.is_err() {
             // Whatever is left over of a batch before: it was not acknowledged.
             roll_back(&mut connection).await;
-            connection.execute(BEGIN).await?;
+            if pool.dialect().is_shared() {
+                // The server may have gone away meanwhile, and a connection that is given back broken is not used again.
+                drop(connection);
+                connection = pool.acquire().await?;
+            }
+            connection.execute(begin).await?;
         }
         Ok(Self {
             connection,
             check_ins: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            has_turn: false,
             effects: Vec::new(),
             new_software: HashMap::new(),
         })
     }
 
     /// The connection to run statements on.
-    pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
+    pub(crate) fn connection(&mut self) -> &mut Connection {
         &mut self.connection
     }
 
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.connection.dialect()
+    }
+
     /// Adds a check-in: they are written together at the end, the latest one of each computer.
-    pub(crate) fn check_in(&mut self, row: CheckInRow) {
-        let latest = self.check_ins.entry(row.computer_id).or_insert(row);
-        if row.agent_timestamp > latest.agent_timestamp || row.agent_timestamp == Timestamp::ZERO {
-            *latest = row;
+    pub(crate) async fn check_in(&mut self, row: CheckInRow) -> Result<Accepted, sqlx::Error> {
+        let is_shared = self.dialect().is_shared();
+        if is_shared && self.check_ins.contains_key(&row.computer_id) {
+            // Each has to be newer than the one before, so they cannot be one.
+            self.flush().await?;
         }
+        let latest = self
+            .check_ins
+            .entry(row.computer_id)
+            .or_insert_with(|| PendingCheckIn::new(row));
+        if row.agent_timestamp > latest.row.agent_timestamp || row.agent_timestamp == Timestamp::ZERO {
+            latest.row = row;
+        }
+        Ok(latest.accepted.clone())
+    }
+
+    /// Notes when a computer is answered, so that every later answer is newer, whichever process gives it.
+    pub(crate) fn answered(&mut self, computer: &super::Computer) {
+        if self.dialect().is_shared() {
+            self.answers.insert(computer.id, computer.answered_at);
+        }
+    }
+
+    /// Waits for the turn of administration, which lasts until the commit, and has other processes read again after it.
+    async fn take_turn(&mut self) -> Result<(), sqlx::Error> {
+        if self.dialect().is_shared() && !self.has_turn {
+            self.connection
+                .execute(sqlx::query(
+                    "UPDATE revisions SET number = number + 1 WHERE id = 1",
+                ))
+                .await?;
+            self.has_turn = true;
+        }
+        Ok(())
     }
 
     /// Has `effect` run right after the commit, before any write of the batch is acknowledged.
@@ -79,18 +134,31 @@ impl Batch {
         self.effects.push(Box::new(effect));
     }
 
-    async fn run(&mut self, writes: &mut [Box<dyn Queued>]) -> Result<(), sqlx::Error> {
-        for write in writes {
-            write.apply(self).await?;
-        }
-        flush_check_ins(&mut self.connection, self.check_ins.values()).await?;
-        self.connection.execute("COMMIT").await?;
+    async fn flush(&mut self) -> Result<(), sqlx::Error> {
+        flush_check_ins(&mut self.connection, &self.check_ins).await?;
+        self.check_ins.clear();
         Ok(())
+    }
+
+    async fn run(&mut self, writes: &mut [Box<dyn Queued>]) -> Result<(), Failure> {
+        for write in writes {
+            write.apply(self).await.map_err(Failure::Undone)?;
+        }
+        self.flush().await.map_err(Failure::Undone)?;
+        note_answers(&mut self.connection, &self.answers)
+            .await
+            .map_err(Failure::Undone)?;
+        match self.connection.execute("COMMIT").await {
+            Ok(_) => Ok(()),
+            // What a file does not say it has done it has not done; a server may have gone away after the deed.
+            Err(error) if self.dialect().is_shared() && is_lost(&error) => Err(Failure::InDoubt(error)),
+            Err(error) => Err(Failure::Undone(error)),
+        }
     }
 }
 
 /// Ends a transaction without effect; there may be none, where the database has ended it itself.
-async fn roll_back(connection: &mut SqliteConnection) {
+async fn roll_back(connection: &mut Connection) {
     if let Err(error) = connection.execute("ROLLBACK").await {
         tracing::debug!(error = %error, "nothing to roll back");
     }
@@ -111,7 +179,7 @@ impl fmt::Debug for Writer {
 
 impl Writer {
     /// Starts the task.
-    pub(crate) fn start(pool: SqlitePool) -> Self {
+    pub(crate) fn start(pool: Pool) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE);
         Self {
             sender: sender.downgrade(),
@@ -167,6 +235,9 @@ trait Queued: Send {
 impl<W: Write> Queued for Pending<W> {
     fn apply<'a>(&'a mut self, batch: &'a mut Batch) -> BoxFuture<'a, Result<(), sqlx::Error>> {
         Box::pin(async move {
+            if W::IS_ADMINISTRATION {
+                batch.take_turn().await?;
+            }
             self.output = Some(self.write.apply(batch).await?);
             Ok(())
         })
@@ -188,22 +259,53 @@ impl<W: Write> Queued for Pending<W> {
     }
 }
 
-async fn run(pool: SqlitePool, mut receiver: mpsc::Receiver<Box<dyn Queued>>) {
+async fn run(pool: Pool, mut receiver: mpsc::Receiver<Box<dyn Queued>>) {
     let mut writes = Vec::with_capacity(BATCH);
     while receiver.recv_many(&mut writes, BATCH).await > 0 {
-        if writes.len() > 1 && run_batch(&pool, &mut writes).await.is_ok() {
-            writes.drain(..).for_each(|write| write.acknowledge(Ok(())));
-            continue;
+        if writes.len() > 1 {
+            match run_batch(&pool, &mut writes).await {
+                Ok(()) => {
+                    writes.drain(..).for_each(|write| write.acknowledge(Ok(())));
+                    continue;
+                }
+                Err(Failure::InDoubt(error)) => {
+                    let reason = error.to_string();
+                    tracing::error!(error = reason, writes = writes.len(), "a commit is in doubt");
+                    let refusal = || sqlx::Error::Protocol(format!("the commit is in doubt: {reason}"));
+                    writes
+                        .drain(..)
+                        .for_each(|write| write.acknowledge(Err(refusal())));
+                    continue;
+                }
+                Err(Failure::Undone(error)) => {
+                    tracing::debug!(error = %error, "a batch is run again, write by write");
+                }
+            }
         }
         for mut write in writes.drain(..) {
-            let result = run_batch(&pool, std::slice::from_mut(&mut write)).await;
+            let result = run_alone(&pool, &mut write).await;
             write.acknowledge(result);
         }
     }
 }
 
-async fn run_batch(pool: &SqlitePool, writes: &mut [Box<dyn Queued>]) -> Result<(), sqlx::Error> {
-    let mut batch = Batch::begin(pool).await?;
+/// Runs one write, in a shared database more than once where it meets others.
+async fn run_alone(pool: &Pool, write: &mut Box<dyn Queued>) -> Result<(), sqlx::Error> {
+    let attempts = if pool.dialect().is_shared() { ATTEMPTS } else { 1 };
+    let mut attempt = 1;
+    loop {
+        match run_batch(pool, std::slice::from_mut(write)).await {
+            Err(Failure::Undone(error)) if attempt < attempts && may_recover(&error) => {
+                tracing::debug!(error = %error, attempt, "a write is run again");
+                attempt += 1;
+            }
+            result => return result.map_err(Failure::into_error),
+        }
+    }
+}
+
+async fn run_batch(pool: &Pool, writes: &mut [Box<dyn Queued>]) -> Result<(), Failure> {
+    let mut batch = Batch::begin(pool).await.map_err(Failure::Undone)?;
     let result = batch.run(writes).await;
     match result {
         Ok(()) => batch.effects.into_iter().for_each(|effect| effect()),
@@ -215,7 +317,7 @@ async fn run_batch(pool: &SqlitePool, writes: &mut [Box<dyn Queued>]) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+    use sqlx::any::AnyPoolOptions;
 
     /// Notes a number; the number 13 breaks the rules of the table.
     #[derive(Debug)]
@@ -234,13 +336,14 @@ mod tests {
         }
     }
 
-    async fn database(file: &std::path::Path) -> SqlitePool {
-        let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
-        let pool = SqlitePoolOptions::new()
+    async fn database(file: &std::path::Path) -> Pool {
+        sqlx::any::install_default_drivers();
+        let pool = AnyPoolOptions::new()
             .max_connections(1)
-            .connect_with(options)
+            .connect(&format!("sqlite:{}?mode=rwc", file.display()))
             .await
             .unwrap();
+        let pool = Pool::new(pool, Dialect::Sqlite);
         sqlx::query("CREATE TABLE notes (number INTEGER PRIMARY KEY CHECK (number <> 13), filling BLOB)")
             .execute(&pool)
             .await
@@ -248,7 +351,7 @@ mod tests {
         pool
     }
 
-    async fn count(pool: &SqlitePool) -> i64 {
+    async fn count(pool: &Pool) -> i64 {
         sqlx::query_scalar("SELECT COUNT(*) FROM notes")
             .fetch_one(pool)
             .await

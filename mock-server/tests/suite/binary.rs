@@ -32,14 +32,14 @@ fn assert_fails(arguments: &[&str], code: i32, parts: &[&str]) {
 }
 
 /// A running server; killed when dropped.
-struct Running {
-    child: Child,
-    addr: SocketAddr,
-    api_key: String,
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) addr: SocketAddr,
+    pub(crate) api_key: String,
 }
 
 impl Running {
-    fn start(folder: &Path, arguments: &[&str]) -> Self {
+    pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Self {
         let mut child = program()
             .args(["--listen", "127.0.0.1:0"])
             .args(arguments)
@@ -75,7 +75,7 @@ impl Running {
         )
     }
 
-    async fn rest(&self, method: &str, path: &str, body: Value) -> Value {
+    pub(crate) async fn rest(&self, method: &str, path: &str, body: Value) -> Value {
         let authorization = format!("Bearer {}", self.api_key);
         let headers = [
             ("authorization", authorization.as_str()),
@@ -206,7 +206,12 @@ fn bad_input_fails_in_one_line_with_its_cause() {
         2,
         &["/no/such.toml", "No such file"],
     );
-    for url in ["mysql://user:secret@host/db", "nonsense", "sqlite:"] {
+    for url in [
+        "oracle://user:name@host/db",
+        "postgres://user:name@host",
+        "nonsense",
+        "sqlite:",
+    ] {
         assert_fails(
             &["--listen", "127.0.0.1:0", "--database", url],
             2,

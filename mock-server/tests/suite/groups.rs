@@ -54,7 +54,13 @@ async fn a_deployment_rule_gives_each_computer_of_its_group_the_packages_it_lack
             Some(json!({"enabled": true})),
         )
         .await;
-    assert_eq!(other.jobs(&server).await, ["dynamic-4", "dynamic-5"]);
+    // Not every database numbers without gaps.
+    let jobs = other.jobs(&server).await;
+    assert_eq!(jobs.len(), 2, "{jobs:?}");
+    assert!(
+        jobs.iter().all(|job| job.as_str().unwrap() > "dynamic-3"),
+        "{jobs:?}"
+    );
     server
         .change("DELETE", &format!("/groups/computers/{computers}"), None)
         .await;

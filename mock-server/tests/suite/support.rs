@@ -1,5 +1,6 @@
 //! A server under test, an HTTP client that sends exactly what it is told, and an agent made of both.
 
+use crate::databases;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use oco_mock_server::clock::{Clock, Random, RandomError};
@@ -92,6 +93,9 @@ impl TestServer {
             ..Config::default()
         };
         change(&mut config);
+        if config.database == Config::default().database {
+            config.database = databases::fresh().await;
+        }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (stop, stopped) = oneshot::channel();
         let handle = Server::start(config, listener, async move { drop(stopped.await) })

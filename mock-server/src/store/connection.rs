@@ -138,92 +138,58 @@ macro_rules! or_fail {
     };
 }
 
-impl<'c> Executor<'c> for &'c Pool {
-    type Database = Any;
+/// Runs statements on the field `inner` once they are translated.
+macro_rules! translate_for {
+    ($executor:ty, $inner:ident) => {
+        impl<'c> Executor<'c> for $executor {
+            type Database = Any;
 
-    fn fetch_many<'e, 'q: 'e, E>(
-        self,
-        query: E,
-    ) -> BoxStream<'e, Result<Either<AnyQueryResult, AnyRow>, sqlx::Error>>
-    where
-        'c: 'e,
-        E: 'q + Execute<'q, Any>,
-    {
-        match self.translator.translate(query) {
-            Ok(query) => self.pool.fetch_many(query),
-            Err(error) => Box::pin(futures::stream::once(futures::future::ready(Err(error)))),
+            fn fetch_many<'e, 'q: 'e, E>(
+                self,
+                query: E,
+            ) -> BoxStream<'e, Result<Either<AnyQueryResult, AnyRow>, sqlx::Error>>
+            where
+                'c: 'e,
+                E: 'q + Execute<'q, Any>,
+            {
+                match self.translator.translate(query) {
+                    Ok(query) => self.$inner.fetch_many(query),
+                    Err(error) => Box::pin(futures::stream::once(futures::future::ready(Err(error)))),
+                }
+            }
+
+            fn fetch_optional<'e, 'q: 'e, E>(
+                self,
+                query: E,
+            ) -> BoxFuture<'e, Result<Option<AnyRow>, sqlx::Error>>
+            where
+                'c: 'e,
+                E: 'q + Execute<'q, Any>,
+            {
+                self.$inner
+                    .fetch_optional(or_fail!(self.translator.translate(query)))
+            }
+
+            fn prepare_with<'e>(
+                self,
+                sql: SqlStr,
+                parameters: &'e [AnyTypeInfo],
+            ) -> BoxFuture<'e, Result<AnyStatement, sqlx::Error>>
+            where
+                'c: 'e,
+            {
+                self.$inner.prepare_with(sql, parameters)
+            }
+
+            fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Any>, sqlx::Error>>
+            where
+                'c: 'e,
+            {
+                self.$inner.describe(sql)
+            }
         }
-    }
-
-    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<AnyRow>, sqlx::Error>>
-    where
-        'c: 'e,
-        E: 'q + Execute<'q, Any>,
-    {
-        self.pool
-            .fetch_optional(or_fail!(self.translator.translate(query)))
-    }
-
-    fn prepare_with<'e>(
-        self,
-        sql: SqlStr,
-        parameters: &'e [AnyTypeInfo],
-    ) -> BoxFuture<'e, Result<AnyStatement, sqlx::Error>>
-    where
-        'c: 'e,
-    {
-        self.pool.prepare_with(sql, parameters)
-    }
-
-    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Any>, sqlx::Error>>
-    where
-        'c: 'e,
-    {
-        self.pool.describe(sql)
-    }
+    };
 }
 
-impl<'c> Executor<'c> for &'c mut Connection {
-    type Database = Any;
-
-    fn fetch_many<'e, 'q: 'e, E>(
-        self,
-        query: E,
-    ) -> BoxStream<'e, Result<Either<AnyQueryResult, AnyRow>, sqlx::Error>>
-    where
-        'c: 'e,
-        E: 'q + Execute<'q, Any>,
-    {
-        match self.translator.translate(query) {
-            Ok(query) => self.connection.fetch_many(query),
-            Err(error) => Box::pin(futures::stream::once(futures::future::ready(Err(error)))),
-        }
-    }
-
-    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<AnyRow>, sqlx::Error>>
-    where
-        'c: 'e,
-        E: 'q + Execute<'q, Any>,
-    {
-        self.connection
-            .fetch_optional(or_fail!(self.translator.translate(query)))
-    }
-
-    fn prepare_with<'e>(
-        self,
-        sql: SqlStr,
-        parameters: &'e [AnyTypeInfo],
-    ) -> BoxFuture<'e, Result<AnyStatement, sqlx::Error>>
-    where
-        'c: 'e,
-    {
-        self.connection.prepare_with(sql, parameters)
-    }
-
-    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Any>, sqlx::Error>>
-    where
-        'c: 'e,
-    {
-        self.connection.describe(sql)
-    }
-}
+translate_for!(&'c Pool, pool);
+translate_for!(&'c mut Connection, connection);

@@ -1,6 +1,8 @@
 //! The server from outside: everything goes over real sockets, with a clock and keys that the tests decide.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// Tests that cannot run say so.
+#![allow(clippy::print_stderr)]
 // `json!` values read better handed over as they are.
 #![allow(clippy::needless_pass_by_value)]
 

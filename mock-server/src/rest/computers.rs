@@ -211,8 +211,8 @@ pub(crate) async fn passwords(
     State(state): State<Arc<ServerState>>,
     Path(id): Path<i64>,
 ) -> Result<Json<Passwords>, ApiError> {
-    find(&state, id).await?;
-    let computer = state.store.cache.by_id(id);
+    let hostname = find(&state, id).await?.hostname;
+    let computer = state.computer(&hostname).await?;
     let groups = computer.map_or_else(Vec::new, |computer| computer.state().groups.clone());
     let rules = state.rules().passwords_for(&groups);
     let stored = within_history(state.store.passwords_of(id).await?, &rules);

@@ -21,6 +21,8 @@ pub enum ClientError {
 
 /// A client that trusts the system's certificates and those of the PEM file `ca`, and gives up after `limit`.
 pub(crate) fn client(ca: Option<&Path>, limit: Duration) -> Result<reqwest::Client, ClientError> {
+    // Fails only where the program has installed a provider already, which is just as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = reqwest::Client::builder().no_proxy().timeout(limit);
     if let Some(path) = ca {
         let failed = |source: Box<dyn std::error::Error + Send + Sync>| ClientError::Certificates {

@@ -286,7 +286,7 @@ mod tests {
         let start = Instant::now();
         let mut stats = Stats::new(&scenario, start);
         let missing = |stats: &Stats| {
-            let results = thresholds(&scenario, stats, 0);
+            let results = thresholds(&scenario, &Measured::new(&scenario, stats, 0));
             let result = results.into_iter().find(|t| t.name == "deployments_missing");
             result.map(|result| (result.value, result.ok))
         };

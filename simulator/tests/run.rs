@@ -181,8 +181,6 @@ async fn a_server_that_stops_answering_fails_the_run() {
         api_key: None,
         client_api: None,
         ca: None,
-        client_api: None,
-        ca: None,
     };
     let scenario = Scenario::parse("stall", "stall.toml", text).unwrap();
     let options = options(scenario, ServerChoice::External(access));
@@ -229,8 +227,6 @@ async fn reports_that_a_server_never_answers_fail_the_run() {
         api_key: Some(server.api_key.clone()),
         client_api: None,
         ca: None,
-        client_api: None,
-        ca: None,
     };
     let scenario = Scenario::parse("stall", "stall.toml", &text).unwrap();
     let options = options(scenario, ServerChoice::External(access));
@@ -270,8 +266,6 @@ async fn a_server_that_is_not_there_is_named() {
         url: External::parse_url(&format!("http://user:secret@127.0.0.1:{port}")).unwrap(),
         agent_key: oco_protocol::Key::new("k"),
         api_key: None,
-        client_api: None,
-        ca: None,
         client_api: None,
         ca: None,
     };

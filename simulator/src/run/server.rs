@@ -22,6 +22,7 @@ const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
 /// Which server to run against.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "there is one in a run")]
 pub enum ServerChoice {
     /// A mock server in this process, with an empty database.
     Embedded,

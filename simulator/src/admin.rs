@@ -19,6 +19,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -66,6 +67,23 @@ pub enum AdminError {
         /// What was to be done.
         action: String,
     },
+}
+
+impl AdminError {
+    fn answer(action: &str, reason: impl fmt::Display) -> Self {
+        Self::Answer {
+            action: action.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+
+    fn request(action: &str, url: &Url, source: reqwest::Error) -> Self {
+        Self::Request {
+            action: action.to_owned(),
+            url: redacted(url),
+            source: source.without_url(),
+        }
+    }
 }
 
 /// Which computers a deployment is for.
@@ -228,16 +246,9 @@ impl Admin {
         path: &str,
         body: Option<&Value>,
     ) -> Result<T, AdminError> {
-        let answer = |reason: String| AdminError::Answer {
-            action: action.to_owned(),
-            reason,
-        };
-        let url = self.base.join(path).map_err(|error| answer(error.to_string()))?;
-        let failed = |source: reqwest::Error| AdminError::Request {
-            action: action.to_owned(),
-            url: redacted(&self.base),
-            source: source.without_url(),
-        };
+        let answer = |reason: &dyn fmt::Display| AdminError::answer(action, reason);
+        let url = self.base.join(path).map_err(|error| answer(&error))?;
+        let failed = |source: reqwest::Error| AdminError::request(action, &self.base, source);
         let mut request = self.http.request(method, url).bearer_auth(self.key.expose());
         if let Some(body) = body {
             request = request
@@ -248,9 +259,9 @@ impl Admin {
         let status = response.status();
         let text = response.bytes().await.map_err(failed)?;
         if status == StatusCode::NO_CONTENT {
-            serde_json::from_str("null").map_err(|error| answer(error.to_string()))
+            serde_json::from_str("null").map_err(|error| answer(&error))
         } else if status.is_success() {
-            serde_json::from_slice(&text).map_err(|error| answer(error.to_string()))
+            serde_json::from_slice(&text).map_err(|error| answer(&error))
         } else {
             Err(AdminError::Refused {
                 action: action.to_owned(),

@@ -77,7 +77,7 @@ async fn everybody_registers_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_come_back_to_a_server_that_was_gone() {
-    let report = small("reconnect-storm", 30, "12", GONE).await;
+    let report = small("reconnect-storm", 20, "8", GONE).await;
     assert_eq!(report.faults[0].committed, 1);
     assert!(report.check_ins.failed > 0, "{:?}", report.check_ins);
     assert_eq!(report.agents.lost, 0);
@@ -97,7 +97,7 @@ async fn a_rollout_ends_on_every_machine_and_restarts_those_where_it_succeeds() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fleet_survives_everything_and_no_adversary_gets_through() {
-    let report = small("hostile", 60, "6", &[GONE, &["503", "untrusted"]].concat()).await;
+    let report = small("hostile", 40, "4", &[GONE, &["503", "untrusted"]].concat()).await;
     assert_eq!(report.attacks.len(), 7);
     assert!(
         report.attacks.iter().all(|attack| attack.held()),

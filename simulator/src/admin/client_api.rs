@@ -2,7 +2,6 @@
 
 use super::{AdminError, Deployed, TIME_LIMIT, Targets, beside, files, sequence_mode};
 use crate::http::{self, ClientError};
-use crate::redact::redacted;
 use crate::scenario::{Deployment, Package};
 use oco_protocol::Key;
 use oco_protocol::lenient::Id;
@@ -12,6 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -218,15 +218,8 @@ impl ClientApi {
         method: &str,
         data: Value,
     ) -> Result<T, AdminError> {
-        let answer = |reason: String| AdminError::Answer {
-            action: action.to_owned(),
-            reason,
-        };
-        let failed = |source: reqwest::Error| AdminError::Request {
-            action: action.to_owned(),
-            url: redacted(&self.url),
-            source: source.without_url(),
-        };
+        let answer = |reason: &dyn fmt::Display| AdminError::answer(action, reason);
+        let failed = |source: reqwest::Error| AdminError::request(action, &self.url, source);
         let body = json!({
             "jsonrpc": "2.0",
             "id": 1,
@@ -255,27 +248,24 @@ impl ClientApi {
         if !status.is_success() {
             return Err(refused(super::reason(&text)));
         }
-        let parsed: Answer<Value> =
-            serde_json::from_slice(&text).map_err(|error| answer(error.to_string()))?;
+        let parsed: Answer<Value> = serde_json::from_slice(&text).map_err(|error| answer(&error))?;
         match (parsed.error, parsed.result) {
             (Some(Refusal { code, message }), _) => {
                 let message: String = message.chars().filter(|c| !c.is_control()).take(200).collect();
                 Err(refused(format!("{message} ({code})")))
             }
             (None, Some(Outcome { success: true, data })) => {
-                serde_json::from_value(data).map_err(|error| answer(error.to_string()))
+                serde_json::from_value(data).map_err(|error| answer(&error))
             }
-            (None, _) => Err(answer("neither a result nor an error".to_owned())),
+            (None, _) => Err(answer(&"neither a result nor an error")),
         }
     }
 }
 
 /// Ids are numbers, or texts of digits on older servers.
 fn number(action: &str, id: &Id) -> Result<i64, AdminError> {
-    id.to_string().parse().map_err(|_| AdminError::Answer {
-        action: action.to_owned(),
-        reason: format!("{id:?} is no id"),
-    })
+    let wrong = || AdminError::answer(action, format_args!("{id:?} is no id"));
+    id.to_string().parse().map_err(|_| wrong())
 }
 
 #[cfg(test)]

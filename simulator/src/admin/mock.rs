@@ -67,10 +67,7 @@ impl Admin {
     /// Has the server commit a fault from now on; its id.
     pub async fn add_fault(&self, fault: &ServerFault) -> Result<i64, AdminError> {
         let action = format!("add fault {:?}", fault.name.get_ref());
-        let body = serde_json::to_value(fault.rule()).map_err(|error| AdminError::Answer {
-            action: action.clone(),
-            reason: error.to_string(),
-        })?;
+        let body = serde_json::to_value(fault.rule()).map_err(|error| AdminError::answer(&action, error))?;
         let created: Created = self.call(&action, Method::POST, "faults", Some(&body)).await?;
         Ok(created.id)
     }

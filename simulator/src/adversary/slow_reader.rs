@@ -53,19 +53,23 @@ pub(super) async fn attempt(url: &Url, body: &Bytes, signature: &str) -> Attempt
     }
 }
 
-/// Reads byte by byte until the connection is closed or was held long enough: the beginning of the first answer.
+/// Reads byte by byte until the connection is closed or was held long enough: the beginning of the first answer, which is
+/// shorter than [`STATUS`] if there was no more until then. A connection that is closed before is an error.
 async fn read_slowly(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     let end = Instant::now() + HOLD;
     let mut beginning = Vec::with_capacity(STATUS);
     let mut byte = [0; 1];
     while Instant::now() < end {
-        let read = tokio::time::timeout_at(end, reader.read(&mut byte)).await;
+        let Ok(read) = tokio::time::timeout_at(end, reader.read(&mut byte)).await else {
+            break;
+        };
         match read {
-            Ok(Ok(1)) if beginning.len() < STATUS => beginning.extend(byte),
-            Ok(Ok(1)) => {}
+            Ok(1) if beginning.len() < STATUS => beginning.extend(byte),
+            Ok(1) => {}
             // Once it was answered, a closed connection is only the end of it.
-            Ok(Err(error)) if beginning.len() < STATUS => return Err(error),
-            Ok(_) | Err(_) => break,
+            Ok(_) | Err(_) if beginning.len() == STATUS => break,
+            Ok(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(error) => return Err(error),
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -73,8 +77,10 @@ async fn read_slowly(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8
 }
 
 fn judge(beginning: Result<&[u8], &io::Error>) -> Attempt {
-    let Ok(beginning) = beginning else {
-        return Attempt::CutOff;
+    let beginning = match beginning {
+        Ok(beginning) if beginning.len() == STATUS => beginning,
+        Ok(_) => return Attempt::Unanswered,
+        Err(_) => return Attempt::CutOff,
     };
     let status = std::str::from_utf8(beginning)
         .ok()
@@ -84,8 +90,7 @@ fn judge(beginning: Result<&[u8], &io::Error>) -> Attempt {
         Some(200..300) => Attempt::Accepted,
         Some(status) if AdversaryKind::SlowReader.refusals().contains(&status) => Attempt::Refused(status),
         Some(status) => Attempt::Otherwise(status),
-        None if beginning.is_empty() => Attempt::Unanswered,
-        None => Attempt::CutOff,
+        None => Attempt::Otherwise(0),
     }
 }
 
@@ -100,7 +105,7 @@ mod tests {
             (b"HTTP/1.1 200 OK\r\n\r\n", Attempt::Accepted),
             (b"HTTP/1.1 500 Oops\r\n\r\n", Attempt::Otherwise(500)),
             (b"HTTP", Attempt::CutOff),
-            (b"", Attempt::Unanswered),
+            (b"", Attempt::CutOff),
         ] {
             let started = Instant::now();
             let mut reader = answer;
@@ -108,5 +113,15 @@ mod tests {
             assert_eq!(judge(read.as_deref()), attempt);
             assert!(started.elapsed() >= PAUSE * u32::try_from(answer.len()).unwrap());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_has_not_said_all_of_its_status_has_not_answered() {
+        let (mut server, mut client) = tokio::io::duplex(64);
+        server.write_all(b"HTTP/1.1 4").await.unwrap();
+        let started = Instant::now();
+        let read = read_slowly(&mut client).await;
+        assert_eq!(judge(read.as_deref()), Attempt::Unanswered);
+        assert_eq!(started.elapsed(), HOLD);
     }
 }

@@ -1,7 +1,14 @@
-//! The administrator's side of a scenario: packages and deployments on a mock server, through its REST API.
+//! The administrator's side of a scenario: a server's client API, which every OCO server has, and a mock server's REST
+//! API, which has what the other lacks.
 
+mod client_api;
+mod mock;
+
+pub use client_api::{ClientApi, Credentials, InvalidCredentials};
+
+use crate::http::{self, ClientError};
 use crate::redact::redacted;
-use crate::scenario::Package;
+use crate::scenario::{Deployment, Package, Sequence};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use oco_protocol::Key;
@@ -12,6 +19,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 /// Path of the REST API on a mock server.
@@ -25,7 +34,7 @@ const PAGE: usize = 1000;
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// The request did not get through.
-    #[error("cannot {action}: the server's REST API at {url} cannot be reached")]
+    #[error("cannot {action}: the server's administration at {url} cannot be reached")]
     Request {
         /// What was to be done.
         action: String,
@@ -60,6 +69,23 @@ pub enum AdminError {
     },
 }
 
+impl AdminError {
+    fn answer(action: &str, reason: impl fmt::Display) -> Self {
+        Self::Answer {
+            action: action.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+
+    fn request(action: &str, url: &Url, source: reqwest::Error) -> Self {
+        Self::Request {
+            action: action.to_owned(),
+            url: redacted(url),
+            source: source.without_url(),
+        }
+    }
+}
+
 /// Which computers a deployment is for.
 #[derive(Debug, Clone)]
 pub enum Targets {
@@ -76,6 +102,9 @@ pub struct Deployed {
     pub id: Id,
     /// How many jobs it made.
     pub jobs: u64,
+    /// On how many computers; none: the server does not tell.
+    #[serde(default)]
+    pub computers: Option<u64>,
 }
 
 /// Talks to the REST API.
@@ -116,34 +145,23 @@ struct KnownPackage {
 }
 
 impl Admin {
-    /// For the server whose agent API is at `agent_url`.
-    pub fn new(agent_url: &Url, key: Key) -> Result<Self, reqwest::Error> {
-        let mut base = agent_url.clone();
-        base.set_path(API_PATH);
-        base.set_query(None);
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(TIME_LIMIT)
-            .build()?;
+    /// For the server whose agent API is at `agent_url`; `ca` is a PEM file of certificates to trust.
+    pub fn new(agent_url: &Url, key: Key, ca: Option<&Path>) -> Result<Self, ClientError> {
+        let base = beside(agent_url, API_PATH);
+        let http = http::client(ca, TIME_LIMIT)?;
         Ok(Self { http, base, key })
     }
 
     /// Creates a package, or finds the one of that name and version. `random` fills its file.
     pub async fn package(&self, package: &Package, random: &mut impl Rng) -> Result<i64, AdminError> {
         let name = package.name.get_ref();
-        let mut content = vec![0; package.size_kib.0 as usize * 1024];
-        random.fill_bytes(&mut content);
-        let files = if content.is_empty() {
-            json!([])
-        } else {
-            json!([{ "name": "package.bin", "content": STANDARD.encode(&content) }])
-        };
         let body = json!({
             "name": name,
             "version": package.version,
-            "procedure": package.procedure,
+            "procedure": package.procedure.get_ref(),
             "success_codes": "0",
-            "files": files,
+            "post_action": package.post_action.number(),
+            "files": files(package, random),
         });
         let action = format!("create package {name:?}");
         match self
@@ -177,16 +195,23 @@ impl Admin {
     /// Deploys packages, in their order.
     pub async fn deploy(
         &self,
-        name: &str,
+        deployment: &Deployment,
         packages: &[i64],
         targets: &Targets,
     ) -> Result<Deployed, AdminError> {
+        let name = deployment.name.get_ref();
         let action = format!("deploy {name:?}");
         let computers = match targets {
             Targets::All => json!("all"),
             Targets::Named(names) => self.ids_of(&action, names).await?,
         };
-        let body = json!({ "name": name, "packages": packages, "computers": computers });
+        let body = json!({
+            "name": name,
+            "packages": packages,
+            "computers": computers,
+            "sequence_mode": sequence_mode(deployment.sequence),
+            "priority": deployment.priority,
+        });
         self.call(&action, Method::POST, "deployments", Some(&body)).await
     }
 
@@ -221,16 +246,9 @@ impl Admin {
         path: &str,
         body: Option<&Value>,
     ) -> Result<T, AdminError> {
-        let answer = |reason: String| AdminError::Answer {
-            action: action.to_owned(),
-            reason,
-        };
-        let url = self.base.join(path).map_err(|error| answer(error.to_string()))?;
-        let failed = |source: reqwest::Error| AdminError::Request {
-            action: action.to_owned(),
-            url: redacted(&self.base),
-            source: source.without_url(),
-        };
+        let answer = |reason: &dyn fmt::Display| AdminError::answer(action, reason);
+        let url = self.base.join(path).map_err(|error| answer(&error))?;
+        let failed = |source: reqwest::Error| AdminError::request(action, &self.base, source);
         let mut request = self.http.request(method, url).bearer_auth(self.key.expose());
         if let Some(body) = body {
             request = request
@@ -240,8 +258,10 @@ impl Admin {
         let response = request.send().await.map_err(failed)?;
         let status = response.status();
         let text = response.bytes().await.map_err(failed)?;
-        if status.is_success() {
-            serde_json::from_slice(&text).map_err(|error| answer(error.to_string()))
+        if status == StatusCode::NO_CONTENT {
+            serde_json::from_str("null").map_err(|error| answer(&error))
+        } else if status.is_success() {
+            serde_json::from_slice(&text).map_err(|error| answer(&error))
         } else {
             Err(AdminError::Refused {
                 action: action.to_owned(),
@@ -250,6 +270,33 @@ impl Admin {
             })
         }
     }
+}
+
+/// A package's files as both interfaces take them; random content, of the size that the scenario wants.
+fn files(package: &Package, random: &mut impl Rng) -> Value {
+    let mut content = vec![0; package.size_kib.0 as usize * 1024];
+    random.fill_bytes(&mut content);
+    if content.is_empty() {
+        json!([])
+    } else {
+        json!([{ "name": "package.bin", "content": STANDARD.encode(&content) }])
+    }
+}
+
+/// As both interfaces number it.
+fn sequence_mode(sequence: Sequence) -> u8 {
+    match sequence {
+        Sequence::Continue => 0,
+        Sequence::Abort => 1,
+    }
+}
+
+/// Another interface of the server whose agent API is at `agent_url`.
+fn beside(agent_url: &Url, path: &str) -> Url {
+    let mut url = agent_url.clone();
+    url.set_path(path);
+    url.set_query(None);
+    url
 }
 
 /// The message of `{"error": "..."}`, else the beginning of the text.

@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, and what it means.
 
+use crate::admin::Credentials;
 use crate::duration::Span;
 use crate::generate::Machine;
 use crate::progress::Progress;
@@ -9,7 +10,7 @@ use crate::report::merge::MergeError;
 use crate::report::text::Summary;
 use crate::report::{ReportError, ReportFile, RunReport, html, json};
 use crate::run::{self, External, Options, RunError, ServerChoice};
-use crate::scenario::{self, FleetSize, MachineTime, Scenario, ScenarioError, Share};
+use crate::scenario::{self, Compression, FleetSize, MachineTime, Scenario, ScenarioError, Share};
 use crate::shard::Shard;
 use crate::simulated_host::recording::{self, ShowError};
 use crate::verdict::Verdict;
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 mod merge;
+mod secret;
 
 use merge::MergeArgs;
 
@@ -61,15 +63,30 @@ struct RunArgs {
     /// URL of a running server instead of the embedded one
     #[arg(long, value_name = "URL", value_parser = ServerUrl, requires = "agent_key")]
     server: Option<Url>,
-    /// Key that computers register with at that server
-    #[arg(long, value_name = "KEY", value_parser = key, requires = "server")]
+    /// Key that computers register with at that server, or @FILE for the first line of a file
+    #[arg(long, value_name = "KEY", value_parser = secret::key, env = "OCO_AGENT_KEY", hide_env_values = true)]
     agent_key: Option<Key>,
-    /// Key of that server's REST API (a mock server's), for scenarios with packages and deployments
-    #[arg(long, value_name = "KEY", value_parser = key, requires = "server")]
+    /// Key of that server's REST API (a mock server's), for policies, rules, settings and faults, or @FILE
+    #[arg(long, value_name = "KEY", value_parser = secret::key, env = "OCO_API_KEY", hide_env_values = true)]
     api_key: Option<Key>,
+    /// Who administers that server through its client API (packages and deployments), or @FILE
+    #[arg(
+        long,
+        value_name = "USER:PASSWORD:KEY",
+        value_parser = secret::credentials,
+        env = "OCO_CLIENT_API",
+        hide_env_values = true
+    )]
+    client_api: Option<Credentials>,
+    /// Certificates (PEM) to trust beside the system's, for an https server
+    #[arg(long, value_name = "FILE", requires = "server")]
+    ca_file: Option<PathBuf>,
     /// Longest duration instead of the scenario's: 90, 90s, 5m, 1h
     #[arg(long, value_name = "T")]
     duration: Option<Span>,
+    /// All times of the scenario but limits are N times shorter: for trying out a long one with few agents
+    #[arg(long, value_name = "N", value_parser = Compression::from_argument)]
+    compress: Option<Compression>,
     /// Seed instead of the scenario's: the same seed makes the same fleet
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
@@ -254,6 +271,9 @@ impl RunArgs {
         if let Some(seed) = self.seed {
             scenario.fleet.seed = seed;
         }
+        if let Some(factor) = self.compress {
+            scenario.compress(factor);
+        }
         if let Some(duration) = self.duration {
             scenario.run.duration = duration;
         }
@@ -273,6 +293,8 @@ impl RunArgs {
                 url: url.clone(),
                 agent_key: agent_key.clone(),
                 api_key: self.api_key.clone(),
+                client_api: self.client_api.clone(),
+                ca: self.ca_file.clone(),
             }),
             _ => ServerChoice::Embedded,
         }
@@ -289,6 +311,9 @@ impl RunArgs {
         if let Some(duration) = self.duration {
             let _ = write!(text, " --duration {duration}");
         }
+        if let Some(factor) = self.compress {
+            let _ = write!(text, " --compress {factor}");
+        }
         if let Some(shard) = self.shard {
             let _ = write!(text, " --shard {shard}");
         }
@@ -300,6 +325,12 @@ impl RunArgs {
             );
             if self.api_key.is_some() {
                 text.push_str(" --api-key KEY");
+            }
+            if self.client_api.is_some() {
+                text.push_str(" --client-api USER:PASSWORD:KEY");
+            }
+            if let Some(file) = &self.ca_file {
+                let _ = write!(text, " --ca-file {}", quoted(&file.to_string_lossy()));
             }
         }
         text
@@ -363,14 +394,6 @@ impl TypedValueParser for ServerUrl {
         External::parse_url(&value.to_string_lossy()).map_err(|error| {
             clap::Error::raw(ErrorKind::ValueValidation, format!("--server: {error}\n")).with_cmd(command)
         })
-    }
-}
-
-fn key(text: &str) -> Result<Key, &'static str> {
-    if text.is_empty() {
-        Err("a key must not be empty")
-    } else {
-        Ok(Key::new(text))
     }
 }
 

@@ -1,9 +1,11 @@
 //! How virtual agents reach the server: a small pool of HTTP clients, each with a source address of its own where the
-//! server is on loopback, and a new connection for each request, as real agents do it.
+//! server is on loopback, and a new connection for each request, as real agents do it, unless the scenario wants otherwise.
 
+use crate::scenario;
 use oco_agent::server_client::{HttpClient, HttpError, HttpOptions, TlsRoots};
 use reqwest::Url;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::time::Duration;
 
 /// The agent's own default.
@@ -16,17 +18,21 @@ const READ_TIMEOUT: Duration = Duration::from_secs(150);
 pub struct Connections(Vec<HttpClient>);
 
 impl Connections {
-    /// For a server, from so many source addresses if it is on this machine.
-    pub fn new(server: &Url, source_addresses: u16) -> Result<Self, HttpError> {
-        let clients = local_addresses(server, source_addresses)
+    /// For a server, from the source addresses that the scenario wants if it is on this machine. `ca` is a PEM file of
+    /// certificates to trust beside the system's.
+    pub fn new(server: &Url, wanted: &scenario::Connections, ca: Option<&Path>) -> Result<Self, HttpError> {
+        let roots = TlsRoots {
+            additional: ca.map(Path::to_owned),
+        };
+        let clients = local_addresses(server, wanted.source_addresses.0)
             .into_iter()
             .map(|local_address| {
                 HttpClient::new(&HttpOptions {
                     connect_timeout: CONNECT_TIMEOUT,
                     read_timeout: READ_TIMEOUT,
-                    tls: (server.scheme() == "https").then(TlsRoots::default),
+                    tls: (server.scheme() == "https").then(|| roots.clone()),
                     local_address,
-                    keep_alive: false,
+                    keep_alive: wanted.keep_alive,
                     proxies: false,
                 })
             });
@@ -96,7 +102,8 @@ mod tests {
 
     #[test]
     fn an_agent_keeps_its_client_whatever_its_index() {
-        let pool = Connections::new(&"http://127.0.0.1/".parse().unwrap(), 3).unwrap();
+        let url = "http://127.0.0.1/".parse().unwrap();
+        let pool = Connections::new(&url, &scenario::Connections::default(), None).unwrap();
         assert!((0..10).all(|agent| pool.of(agent).is_some()));
     }
 }

@@ -17,6 +17,22 @@ pub enum Purpose {
     Ramp = 3,
     /// What is in a package's file.
     Package = 4,
+    /// Which generation of the protocol an agent speaks.
+    Generation = 5,
+    /// How wrong its clock is.
+    Clock = 6,
+    /// Whether it is offline at times.
+    Offline = 7,
+    /// Whether and when it joins late.
+    Join = 8,
+    /// Whether and when it leaves.
+    Leave = 9,
+    /// Whether and when its machine gets another name.
+    Rename = 10,
+    /// Whether its machine is a copy, and when it joins.
+    Copy = 11,
+    /// What an adversary does.
+    Adversary = 12,
 }
 
 /// The generator of one choice: `index` is the agent, `round` tells repeated choices of one agent apart.

@@ -66,6 +66,36 @@ pub enum Event {
         /// When.
         at: Instant,
     },
+    /// A machine that no server knows by its name has tried to check in.
+    Stranger {
+        /// Which agent.
+        agent: u32,
+        /// Whether the server has refused it.
+        refused: bool,
+    },
+    /// The administrator has set something that agents have to follow.
+    Ordered {
+        /// What.
+        order: Order,
+        /// How many agents can.
+        of: u64,
+        /// When.
+        at: Instant,
+    },
+    /// An agent follows what the administrator has set.
+    Complied {
+        /// Which agent.
+        agent: u32,
+        /// What.
+        order: Order,
+    },
+    /// An adversary has tried something.
+    Attack {
+        /// Which adversary of the scenario.
+        adversary: usize,
+        /// What came of it.
+        outcome: Attempt,
+    },
     /// An agent could not even start.
     AgentFailed {
         /// Why not.
@@ -92,6 +122,30 @@ impl Event {
             error: Some(error),
         }
     }
+}
+
+/// What agents have to follow, by its place in the scenario.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// Policies.
+    Policies(usize),
+    /// A rule for passwords.
+    Password(usize),
+}
+
+/// What came of an adversary's attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// The server has done what it was asked, which it must never do.
+    Accepted,
+    /// Refused as it has to be, with this status.
+    Refused(u16),
+    /// The connection was closed, which refuses it just as well.
+    CutOff,
+    /// Refused with another status than it has to be.
+    Otherwise(u16),
+    /// No answer, which says nothing.
+    Unanswered,
 }
 
 /// How far a job is, as the simulator counts it.
@@ -130,6 +184,8 @@ pub enum Postponement {
     Missed,
     /// The agent was running jobs: it is left out, as its jobs' length is not the server's latency.
     JobsRunning,
+    /// The machine was offline, restarted, or had left: it is left out.
+    Away,
 }
 
 /// A way to fail, in few words.

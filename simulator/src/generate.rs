@@ -24,6 +24,7 @@ pub mod peripherals;
 pub mod profile;
 pub mod release;
 pub mod software;
+pub mod traits;
 pub mod truth;
 pub mod users;
 pub mod volumes;
@@ -31,6 +32,7 @@ pub mod windows;
 
 pub use draw::{Draw, Topic};
 pub use profile::Profile;
+pub use traits::Traits;
 
 use oco_agent::host::Os;
 

@@ -3,6 +3,7 @@
 //! The way of the data: `scenario -> fleet -> run -> event -> stats -> progress | report`.
 
 pub mod admin;
+pub mod adversary;
 pub mod cli;
 pub mod connections;
 pub mod draw;
@@ -10,7 +11,10 @@ pub mod duration;
 pub mod event;
 pub mod fleet;
 pub mod generate;
+mod http;
+pub mod lot;
 pub mod pace;
+pub mod presence;
 pub mod process;
 pub mod progress;
 mod redact;

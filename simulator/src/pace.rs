@@ -4,9 +4,12 @@
 //! Agents that wait are entries of 16 bytes in a timing wheel. No task, timer or channel belongs to them.
 
 use crate::draw::{Purpose, generator};
+use crate::duration::Span;
+use crate::lot::Lots;
 use crate::scenario::Scenario;
 use crate::shard::Shard;
 use rand::RngExt;
+use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -22,6 +25,8 @@ pub struct Plan {
     ramp_ms: u64,
     interval_ms: u64,
     jitter: f64,
+    /// Agents that join at another time than in the ramp, ms.
+    late: HashMap<u32, u64>,
 }
 
 /// A check-in that is due.
@@ -45,6 +50,7 @@ impl Plan {
             ramp_ms: pacing.ramp.as_millis(),
             interval_ms: pacing.interval.0.as_millis().max(1),
             jitter: pacing.jitter.0,
+            late: late(scenario),
         }
     }
 
@@ -71,6 +77,9 @@ impl Plan {
         clippy::cast_precision_loss
     )] // within the ramp
     fn first_ms(&self, agent: u32) -> u64 {
+        if let Some(late) = self.late.get(&agent) {
+            return *late;
+        }
         let within: f64 = generator(self.seed, Purpose::Ramp, agent, 0).random();
         let position = (f64::from(agent) + within) / f64::from(self.size.max(1));
         (position * self.ramp_ms as f64) as u64
@@ -87,6 +96,16 @@ impl Plan {
         let jitter = (within * self.jitter * self.interval_ms as f64) as u64;
         jitter.min(self.interval_ms - 1)
     }
+}
+
+/// When agents of the shard join that do not join in the ramp.
+fn late(scenario: &Scenario) -> HashMap<u32, u64> {
+    if scenario.churn.join.is_none() && scenario.churn.clone.is_none() {
+        return HashMap::new();
+    }
+    let agents = scenario.fleet.own_agents();
+    let late = agents.filter_map(|agent| Some((agent, Span(Lots(scenario).joins(agent)?).as_millis())));
+    late.collect()
 }
 
 /// Hands out check-ins as they become due.
@@ -155,6 +174,7 @@ mod tests {
             ramp_ms,
             interval_ms,
             jitter,
+            late: HashMap::new(),
         }
     }
 

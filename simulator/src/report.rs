@@ -3,8 +3,10 @@
 use crate::process::ProcessFigures;
 use crate::scenario::Scenario;
 use crate::shard::Shard;
-use crate::stats::{CheckIns, JobCounts, Latency, MethodStats, Stats, Window};
-use crate::verdict::{self, ConvergenceResult, ThresholdResult, Verdict};
+use crate::stats::{
+    AttackFigures, CheckIns, JobCounts, Latency, MethodStats, Stats, StrangerFigures, Window,
+};
+use crate::verdict::{self, ConvergenceResult, FaultFigures, Measured, ThresholdResult, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -41,6 +43,8 @@ pub struct Circumstances {
     pub bytes_per_idle_agent: u64,
     /// Figures of the process at the end.
     pub process: ProcessFigures,
+    /// Faults that the server was to commit.
+    pub faults: Vec<FaultFigures>,
     /// How to run it again.
     pub command: String,
 }
@@ -88,6 +92,15 @@ pub struct RunReport {
     pub jobs: JobFigures,
     /// Deployments of the scenario that were never made.
     pub deployments_missing: u64,
+    /// What adversaries have tried.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attacks: Vec<AttackFigures>,
+    /// Faults that the server was to commit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<FaultFigures>,
+    /// Machines that the server had to refuse.
+    #[serde(default)]
+    pub strangers: StrangerFigures,
     /// Comparison with an earlier result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<BaselineFigures>,
@@ -138,6 +151,9 @@ pub struct CheckInFigures {
     pub missed: u64,
     /// That were left out, as the agent was running jobs.
     pub during_jobs: u64,
+    /// That were left out, as the machine was offline, restarted, or had left.
+    #[serde(default)]
+    pub away: u64,
 }
 
 /// One method. Latencies count from the planned time for a hello, from the sending for everything else.
@@ -219,12 +235,28 @@ pub struct WindowFigures {
 impl RunReport {
     /// The report of a run.
     pub fn new(scenario: &Scenario, stats: &Stats, circumstances: Circumstances) -> Self {
-        let lost = circumstances.agents_started.saturating_sub(stats.healthy());
-        let thresholds = verdict::thresholds(scenario, stats, lost);
+        let strangers = stats.strangers();
+        let well = stats.healthy() + strangers.agents;
+        let lost = circumstances.agents_started.saturating_sub(well);
         let fleet = &scenario.fleet;
         let convergence = verdict::convergences(stats);
         let measured = circumstances.duration.saturating_sub(scenario.pacing.warm_up.0);
-        let methods = stats.methods().iter();
+        let methods = stats.methods().iter().map(|(method, figures)| {
+            let in_time = stats.count_in_time(*method);
+            (
+                method.as_str().to_owned(),
+                method_figures(figures, in_time, measured),
+            )
+        });
+        let methods: BTreeMap<String, MethodFigures> = methods.collect();
+        let rss = circumstances.process.rss_bytes;
+        let measured = Measured {
+            per_s: per_s(&methods),
+            rss_bytes_per_agent: per_agent(rss, stats.size().into()),
+            faults: circumstances.faults.clone(),
+            ..Measured::new(scenario, stats, lost)
+        };
+        let thresholds = verdict::thresholds(scenario, &measured);
         Self {
             verdict: verdict::verdict(&thresholds, &convergence),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -254,18 +286,13 @@ impl RunReport {
                     .collect(),
             },
             check_ins: stats.check_ins().into(),
-            methods: methods
-                .map(|(method, figures)| {
-                    let in_time = stats.count_in_time(*method);
-                    (
-                        method.as_str().to_owned(),
-                        method_figures(figures, in_time, measured),
-                    )
-                })
-                .collect(),
+            methods,
             errors: stats.errors().clone(),
             jobs: stats.jobs().into(),
             deployments_missing: verdict::deployments_missing(scenario, stats),
+            attacks: stats.attacks().to_vec(),
+            faults: circumstances.faults,
+            strangers,
             baseline: None,
             thresholds,
             convergence,
@@ -277,6 +304,25 @@ impl RunReport {
             timeline: stats.windows().iter().map(WindowFigures::from).collect(),
         }
     }
+}
+
+/// Answered requests a second by method.
+fn per_s(methods: &BTreeMap<String, MethodFigures>) -> BTreeMap<String, f64> {
+    #[allow(clippy::cast_precision_loss)] // numbers of requests
+    let answered = |figures: &MethodFigures| {
+        let all = (figures.ok + figures.errors).max(1);
+        figures.per_s * figures.ok as f64 / all as f64
+    };
+    methods
+        .iter()
+        .map(|(method, figures)| (method.clone(), answered(figures)))
+        .collect()
+}
+
+/// Bytes by the number of agents.
+#[allow(clippy::cast_precision_loss)] // bytes of memory
+fn per_agent(bytes: Option<u64>, agents: u64) -> Option<f64> {
+    bytes.map(|bytes| bytes as f64 / agents.max(1) as f64)
 }
 
 #[allow(clippy::cast_precision_loss)]
@@ -314,6 +360,7 @@ impl From<CheckIns> for CheckInFigures {
             late,
             missed,
             during_jobs,
+            away,
         } = check_ins;
         Self {
             ok,
@@ -321,6 +368,7 @@ impl From<CheckIns> for CheckInFigures {
             late,
             missed,
             during_jobs,
+            away,
         }
     }
 }

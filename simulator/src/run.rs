@@ -3,20 +3,22 @@
 //! No two parts wait for each other in a circle: workers wait for the driver and the collector, the driver waits for the
 //! collector, and the collector waits for nobody.
 
-use crate::admin::{Admin, AdminError};
+use crate::admin::AdminError;
+use crate::adversary::{self, Target};
 use crate::connections::Connections;
 use crate::event;
 use crate::fleet::Fleet;
+use crate::http::ClientError;
 use crate::pace::{Pacer, Plan};
+use crate::presence::Presence;
 use crate::process::{self, ProcessFigures};
 use crate::progress::Progress;
 use crate::report::{Circumstances, RunReport};
-use crate::scenario::Scenario;
-use crate::simulated_host::{InvalidSetting, SharedSettings, VirtualClock, VirtualState};
+use crate::scenario::{self, AdversaryKind, Scenario};
+use crate::simulated_host::{InvalidSetting, VirtualClock};
 use crate::stats::{Snapshot, Stats};
 use crate::virtual_agent::{Ends, Site};
 use oco_agent::server_client::HttpError;
-use oco_protocol::Key;
 use reqwest::Url;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -26,12 +28,15 @@ use tokio::time::Instant;
 mod administrator;
 mod collector;
 mod driver;
+mod faults;
+mod installed;
 mod server;
 
 pub use server::{External, InvalidServer, ServerChoice};
 
 use administrator::Administrator;
 use driver::Driver;
+use installed::Installed;
 use server::RunningServer;
 
 /// What to run.
@@ -66,14 +71,35 @@ pub enum RunError {
         /// Why not.
         source: reqwest::Error,
     },
-    /// The scenario has an administrator, who has no key.
+    /// The scenario has an administrator, who has no access.
     #[error(
-        "scenario {scenario:?} creates packages or deployments: give the mock server's API key with --api-key, or choose \
-         a scenario without [[admin.package]] and [[admin.deployment]]"
+        "scenario {scenario:?} has packages or deployments: give access to the server's client API with --client-api, or \
+         to a mock server's REST API with --api-key, or choose a scenario without [[admin.package]] and \
+         [[admin.deployment]]"
     )]
-    NoApiKey {
+    NoAdministrator {
         /// Which scenario.
         scenario: String,
+    },
+    /// The scenario wants what only a mock server has.
+    #[error(
+        "scenario {scenario:?} has sections that only a mock server has something for: {sections}; give its API key with \
+         --api-key, leave out --server to use the embedded one, or leave out these sections"
+    )]
+    NeedsMockServer {
+        /// Which scenario.
+        scenario: String,
+        /// Which sections.
+        sections: String,
+    },
+    /// An adversary needs a bare connection.
+    #[error(
+        "adversary {name:?} is a slow-reader, which works on bare TCP only: leave it out, or give an http URL and no \
+         fleet.tls"
+    )]
+    SlowReaderOverTls {
+        /// Its name.
+        name: String,
     },
     /// The administrator's action failed.
     #[error(transparent)]
@@ -81,9 +107,9 @@ pub enum RunError {
     /// No HTTP client.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// No HTTP client for the administrator.
-    #[error("cannot set up the HTTP client for the server's REST API")]
-    AdminHttp(#[source] reqwest::Error),
+    /// No HTTP client for anybody else.
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// The server's URL cannot stand in an agent's configuration.
     #[error(transparent)]
     Setting(#[from] InvalidSetting),
@@ -102,10 +128,11 @@ pub async fn run(
     // Fails only where the program has installed a provider already, which is just as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let scenario = Arc::new(options.scenario);
-    let server = RunningServer::start(options.server).await?;
+    let server = RunningServer::start(options.server, &scenario.fleet).await?;
+    check_adversaries(&scenario, server.agent_url())?;
     let (events, receiver) = event::channel();
     let ends = Ends::default();
-    let connections = Connections::new(server.agent_url(), scenario.connections.source_addresses.0)?;
+    let connections = Connections::new(server.agent_url(), &scenario.connections, server.ca())?;
     let administrator = Administrator::prepare(&scenario, &server).await?;
     let start = Instant::now();
     let clock = VirtualClock::running(options.now, start).with_machine_at(scenario.fleet.start.0);
@@ -113,11 +140,15 @@ pub async fn run(
         scenario.clone(),
         connections,
         clock,
+        start,
         events.clone(),
         ends.clone(),
     ));
-    let installed = installed(&server)?;
-    let fleet = Fleet::new(scenario.fleet.shard, scenario.fleet.size.0, |_| installed.clone());
+    let installed = Installed::new(&server)?;
+    let fleet = Fleet::new(scenario.fleet.shard, scenario.fleet.size.0, |agent| {
+        installed.of(&scenario, agent)
+    });
+    let presence = Presence::new(scenario.clone(), start);
     let pacer = Pacer::new(Plan::new(&scenario), scenario.fleet.shard, start);
     let (publish, snapshots) = watch::channel(Snapshot::default());
     let collector = tokio::spawn(collector::collect(
@@ -125,6 +156,9 @@ pub async fn run(
         receiver,
         publish,
     ));
+    let faults = administrator.faults();
+    let target = Target::new(server.agent_url(), server.agent_key(), server.ca(), clock)?;
+    let attackers = adversary::start(&scenario, &target, start, &events, &ends);
     let administrator = administrator.act(
         site.clone(),
         server.is_embedded(),
@@ -132,12 +166,12 @@ pub async fn run(
         snapshots.clone(),
         events.clone(),
     );
-    let driver = Driver::new(scenario.clone(), fleet, pacer, site.clone(), events);
+    let driver = Driver::new(scenario.clone(), fleet, presence, pacer, site.clone(), events);
     let over = driver
         .drive(start, snapshots, administrator, &mut progress, interrupt, &ends)
         .await;
     progress.finish();
-    drop(site);
+    drop((site, attackers));
     let over = over?;
     let stats = collector.await.map_err(|_| RunError::Lost("collector"))?;
     let circumstances = Circumstances {
@@ -149,30 +183,20 @@ pub async fn run(
         agents_started: over.agents_started,
         bytes_per_idle_agent: over.bytes_per_idle_agent,
         process: ProcessFigures::read(),
+        faults: faults.finish().await?,
         command: options.command,
     };
     server.stop().await;
     Ok(RunReport::new(&scenario, &stats, circumstances))
 }
 
-/// What an agent is installed with.
-fn installed(server: &RunningServer) -> Result<VirtualState, InvalidSetting> {
-    let settings = SharedSettings::new([("server", "api-url", server.agent_url().as_str())])?;
-    Ok(VirtualState::installed(
-        Arc::new(settings),
-        server.agent_key().expose(),
-    ))
-}
-
-/// What an administrator works with, if the scenario has one.
-fn admin(scenario: &Scenario, agent_url: &Url, api_key: Option<&Key>) -> Result<Option<Admin>, RunError> {
-    if scenario.admin.is_empty() {
-        return Ok(None);
+/// Reading slowly takes a connection that nothing else reads from.
+fn check_adversaries(scenario: &Scenario, url: &Url) -> Result<(), RunError> {
+    let slow = |adversary: &&scenario::Adversary| adversary.kind == AdversaryKind::SlowReader;
+    match scenario.adversary.iter().find(slow) {
+        Some(adversary) if url.scheme() == "https" => Err(RunError::SlowReaderOverTls {
+            name: adversary.name.get_ref().clone(),
+        }),
+        _ => Ok(()),
     }
-    let key = api_key.ok_or_else(|| RunError::NoApiKey {
-        scenario: scenario.name.clone(),
-    })?;
-    Admin::new(agent_url, key.clone())
-        .map(Some)
-        .map_err(RunError::AdminHttp)
 }

@@ -5,24 +5,40 @@
 //! what would be accepted.
 
 use crate::draw::{Purpose, generator};
-use crate::duration::Span;
-use crate::shard::Shard;
 use oco_agent::host::Os;
-use oco_protocol::rpc::Method;
 use rand::RngExt;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
-use toml::Spanned;
 
+mod admin;
+mod adversary;
+mod behaviour;
+mod built_in;
 mod check;
+mod compress;
+mod course;
+mod fault;
+mod fleet;
 mod values;
+mod verdict;
 
-pub use values::{
-    FleetSize, InFlight, MachineTime, Moment, NonEmpty, PackageSize, Percentile, Share, SourceAddresses,
+pub use admin::{
+    Admin, Deployment, EventRule, Package, PasswordRule, PolicySet, PostAction, Sequence, Settings,
 };
+pub use adversary::{Adversary, AdversaryKind};
+pub use behaviour::{Clock, Jobs, Offline, PackageJobs};
+pub use course::{Connections, Pacing, Run, Until};
+pub use fault::ServerFault;
+pub use fleet::{Churn, Fleet, Generations, Hardware, OsMix, OwnSoftware, Software, System, Wave};
+pub use values::{
+    Attackers, Compression, FleetSize, InFlight, Interval, MachineTime, Moment, NonEmpty, Output,
+    PackageSize, PasswordLength, Percentile, Popularity, Rate, Share, SourceAddresses,
+};
+pub use verdict::{Convergence, Goal, Thresholds};
+
+use built_in::BUILT_IN;
 
 /// Largest scenario file that is read, bytes.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -30,16 +46,13 @@ const MAX_FILE: u64 = 1024 * 1024;
 /// The scenario that a run without arguments plays.
 pub const DEFAULT: &str = "demo";
 
-/// The built-in scenarios: name and file.
-const BUILT_IN: [(&str, &str); 1] = [("demo", include_str!("../scenarios/demo.toml"))];
-
 /// A scenario could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     /// Neither a built-in scenario nor a file.
     #[error(
         "no scenario {name:?}: expected a file, or one of the built-in ones ({})",
-        built_in_names()
+        built_in::names()
     )]
     Unknown {
         /// What was asked for.
@@ -94,6 +107,21 @@ pub struct Scenario {
     /// How software jobs behave on them.
     #[serde(default)]
     pub jobs: Jobs,
+    /// When some of them do not check in.
+    #[serde(default)]
+    pub offline: Vec<Offline>,
+    /// Which of them have a wrong clock.
+    #[serde(default)]
+    pub clock: Vec<Clock>,
+    /// Which of them come, go, change their name, or are copies.
+    #[serde(default)]
+    pub churn: Churn,
+    /// Who attacks the server.
+    #[serde(default)]
+    pub adversary: Vec<Adversary>,
+    /// What goes wrong on the server's side.
+    #[serde(default)]
+    pub fault: Vec<ServerFault>,
     /// What the administrator does.
     #[serde(default)]
     pub admin: Admin,
@@ -103,280 +131,6 @@ pub struct Scenario {
     /// Limits that are part of the verdict.
     #[serde(default)]
     pub thresholds: Thresholds,
-}
-
-/// `[run]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Run {
-    /// The run ends at the latest after this.
-    pub duration: Span,
-    /// What ends it before.
-    pub until: Until,
-    /// What was due before the end gets this long after it; then it is a failure.
-    pub drain: Span,
-}
-
-impl Default for Run {
-    fn default() -> Self {
-        Self {
-            duration: Span::from_secs(120),
-            until: Until::Converged,
-            drain: Span::from_secs(10),
-        }
-    }
-}
-
-/// What ends a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Until {
-    /// Every convergence is reached (a scenario without one runs for its whole duration).
-    Converged,
-    /// Only the duration.
-    Duration,
-}
-
-/// `[fleet]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Fleet {
-    /// How many agents.
-    pub size: FleetSize,
-    /// Where every random choice comes from.
-    pub seed: u64,
-    /// When the run starts by the machines' own history: uptime, logins, updates, addresses. Fixed, so that the same
-    /// seed makes the same fleet on any day; the protocol has the real time.
-    pub start: MachineTime,
-    /// Shares of the operating systems.
-    pub os: OsMix,
-    /// Which of the agents this process runs (`--shard`).
-    #[serde(skip)]
-    pub shard: Shard,
-}
-
-impl Fleet {
-    /// How many agents this process runs.
-    pub fn own_size(&self) -> u32 {
-        self.shard.size(self.size.0)
-    }
-
-    /// The agents that this process runs.
-    pub fn own_agents(&self) -> impl Iterator<Item = u32> + use<> {
-        self.shard.agents(self.size.0)
-    }
-}
-
-impl Default for Fleet {
-    fn default() -> Self {
-        Self {
-            size: FleetSize(1000),
-            seed: 1,
-            start: MachineTime::default(),
-            os: OsMix::default(),
-            shard: Shard::WHOLE,
-        }
-    }
-}
-
-/// `[fleet.os]`: weights, in any unit.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OsMix {
-    /// Weight of Linux.
-    #[serde(default)]
-    pub linux: u32,
-    /// Weight of macOS.
-    #[serde(default)]
-    pub macos: u32,
-    /// Weight of Windows.
-    #[serde(default)]
-    pub windows: u32,
-}
-
-impl Default for OsMix {
-    fn default() -> Self {
-        Self {
-            linux: 20,
-            macos: 20,
-            windows: 60,
-        }
-    }
-}
-
-/// `[pacing]`
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Pacing {
-    /// The agents' first check-ins are spread over this.
-    pub ramp: Span,
-    /// Time between two check-ins of an agent.
-    pub interval: Interval,
-    /// How far a check-in may be off its regular time, as a share of the interval.
-    pub jitter: Share,
-    /// What happens before this is not part of the figures.
-    pub warm_up: Span,
-    /// How many check-ins run at once at most.
-    pub in_flight: InFlight,
-}
-
-impl Default for Pacing {
-    fn default() -> Self {
-        Self {
-            ramp: Span::from_secs(10),
-            interval: Interval(Span::from_secs(60)),
-            jitter: Share(0.1),
-            warm_up: Span::default(),
-            in_flight: InFlight(64),
-        }
-    }
-}
-
-pub use values::Interval;
-
-/// `[connections]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Connections {
-    /// How many loopback addresses the agents connect from, if the server is on loopback and the system has them all
-    /// (Linux).
-    pub source_addresses: SourceAddresses,
-}
-
-impl Default for Connections {
-    fn default() -> Self {
-        Self {
-            source_addresses: SourceAddresses(16),
-        }
-    }
-}
-
-/// `[jobs]`: how procedures end on the virtual machines.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Jobs {
-    /// A procedure runs at least this long.
-    pub shortest: Span,
-    /// A procedure runs at most this long.
-    pub longest: Spanned<Span>,
-    /// Share of the procedures that fail.
-    pub failure_share: Share,
-    /// Exit codes of failing procedures, each as likely as the others.
-    pub failure_codes: NonEmpty<i32>,
-}
-
-impl Default for Jobs {
-    fn default() -> Self {
-        Self {
-            shortest: Span(std::time::Duration::from_millis(200)),
-            longest: Spanned::new(0..0, Span::from_secs(2)),
-            failure_share: Share(0.0),
-            failure_codes: NonEmpty(vec![1]),
-        }
-    }
-}
-
-/// `[admin]`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Admin {
-    /// Software packages, created before the first agent joins.
-    #[serde(rename = "package")]
-    pub packages: Vec<Package>,
-    /// Deployments of them.
-    #[serde(rename = "deployment")]
-    pub deployments: Vec<Deployment>,
-}
-
-impl Admin {
-    /// Whether the scenario asks anything of the server's administration.
-    pub fn is_empty(&self) -> bool {
-        self.packages.is_empty() && self.deployments.is_empty()
-    }
-}
-
-/// `[[admin.package]]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Package {
-    /// Name, unique in the scenario.
-    pub name: Spanned<String>,
-    /// Version.
-    #[serde(default = "default_version")]
-    pub version: String,
-    /// Command line that installs it, run in the unpacked package.
-    pub procedure: String,
-    /// Size of the file in its ZIP, KiB; 0: the package has no file and nothing is downloaded.
-    #[serde(default = "no_file")]
-    pub size_kib: PackageSize,
-}
-
-fn no_file() -> PackageSize {
-    PackageSize::NONE
-}
-
-fn default_version() -> String {
-    "1.0".to_owned()
-}
-
-/// `[[admin.deployment]]`: packages to every computer that is registered at that time.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Deployment {
-    /// Name, unique in the scenario.
-    pub name: Spanned<String>,
-    /// Which packages.
-    pub packages: NonEmpty<Spanned<String>>,
-    /// When.
-    pub at: Moment,
-}
-
-/// `[[convergence]]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Convergence {
-    /// Name in the report.
-    pub name: String,
-    /// What every agent has to reach.
-    pub goal: Spanned<Goal>,
-    /// The deployment it is about; not for `registered`.
-    #[serde(default)]
-    pub deployment: Option<Spanned<String>>,
-    /// Time limit, from the start of the run or from the deployment.
-    pub within: Span,
-}
-
-/// What a convergence waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Goal {
-    /// Every agent is registered.
-    Registered,
-    /// Every job of the deployment has ended, with success or without.
-    Finished,
-    /// Every job of the deployment has succeeded.
-    Succeeded,
-}
-
-/// `[thresholds]`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Thresholds {
-    /// Largest share of requests that may fail (0 if not given).
-    pub error_share: Share,
-    /// Largest number of agents that may be lost (0 if not given).
-    pub agents_lost: u32,
-    /// How much larger than the baseline's a 99th percentile may be, as a share of it; only with `--baseline`.
-    pub regression: Option<Share>,
-    /// Limits of the 99th percentile by method.
-    pub p99: BTreeMap<Percentile, Span>,
-}
-
-impl Thresholds {
-    /// The limits of the 99th percentile, by method.
-    pub fn p99(&self) -> impl Iterator<Item = (Method, Span)> + '_ {
-        self.p99.iter().map(|(method, limit)| (method.0, *limit))
-    }
 }
 
 impl Scenario {
@@ -417,14 +171,18 @@ impl Scenario {
             .map(|(name, text)| Self::parse(name, name, text))
     }
 
+    /// The sections that only a mock server has something for.
+    pub fn mock_only(&self) -> Vec<&'static str> {
+        let mut sections = self.admin.mock_only();
+        if !self.fault.is_empty() {
+            sections.push("[[fault]]");
+        }
+        sections
+    }
+
     /// Which system the agent of that index runs.
     pub fn os_of(&self, index: u32) -> Os {
-        let mix = &self.fleet.os;
-        let weights = [
-            (Os::Linux, mix.linux),
-            (Os::MacOs, mix.macos),
-            (Os::Windows, mix.windows),
-        ];
+        let weights = Os::ALL.map(|os| (os, self.fleet.os.weight(os)));
         let total: u64 = weights.iter().map(|(_, weight)| u64::from(*weight)).sum();
         let mut rng = generator(self.fleet.seed, Purpose::OperatingSystem, index, 0);
         let mut drawn = rng.random_range(0..total.max(1));
@@ -462,9 +220,8 @@ fn invalid(origin: &str, text: &str, offset: usize, message: &str) -> ScenarioEr
     }
 }
 
-fn built_in_names() -> String {
-    let names: Vec<_> = BUILT_IN.iter().map(|(name, _)| *name).collect();
-    names.join(", ")
+fn default_version() -> String {
+    "1.0".to_owned()
 }
 
 fn read(path: &Path) -> Result<String, ScenarioError> {

@@ -17,26 +17,34 @@ pub use config_file::InvalidSetting;
 pub use procedure::{Plan, ProcedureBehaviour};
 pub use state::{SharedSettings, VirtualState};
 
-use crate::generate::{Draw, Profile, Topic, linux, macos, windows};
+use crate::generate::{Draw, Profile, Topic, Traits, linux, macos, windows};
 use oco_agent::config::Paths;
 use oco_agent::host::{
     Command, CommandOutput, Host, HostError, Interface, Kernel, Os, PowerAction, Procedure, RegistryKey,
     RegistryValue, Result, RunningProcedure, Space, Staging, Visibility, WmiRow,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use oco_protocol::lenient;
+use oco_protocol::policy::ScopePolicies;
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
 
 /// What all machines of one system in a fleet have in common.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
     /// Where the agent keeps its files.
     pub paths: Paths,
+    /// What the fleet says about its machines.
+    pub traits: Traits,
     /// How jobs turn out.
     pub procedures: ProcedureBehaviour,
+    /// How those with such commands turn out instead.
+    pub special_procedures: HashMap<String, ProcedureBehaviour>,
     /// Most bytes of a package, and of what is in it.
     pub staging_limit: u64,
 }
@@ -51,7 +59,9 @@ impl Surroundings {
         };
         Self {
             paths: Paths::installed(os, Path::new(program_folder)),
+            traits: Traits::default(),
             procedures: ProcedureBehaviour::default(),
+            special_procedures: HashMap::new(),
             staging_limit: 256 << 20,
         }
     }
@@ -68,6 +78,8 @@ pub struct SimulatedHost {
     random_calls: AtomicU64,
     power_orders: Mutex<Vec<(PowerAction, u32)>>,
     passwords: Mutex<Vec<(String, String)>>,
+    /// When it was started last, if a job has restarted it.
+    started: Option<Instant>,
 }
 
 impl SimulatedHost {
@@ -87,7 +99,32 @@ impl SimulatedHost {
             random_calls: AtomicU64::new(0),
             power_orders: Mutex::default(),
             passwords: Mutex::default(),
+            started: None,
         }
+    }
+
+    /// The same machine, started at that time.
+    #[must_use]
+    pub fn started_at(self, started: Instant) -> Self {
+        Self {
+            started: Some(started),
+            ..self
+        }
+    }
+
+    /// The policies for the computer that its agent has noted as applied.
+    pub fn applied_policies(&self) -> ScopePolicies {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Applied {
+            #[serde(deserialize_with = "lenient::empty_list_as_default")]
+            machine: ScopePolicies,
+        }
+        let written = staging::lock(&self.state).read(self.paths(), &self.paths().policies);
+        let applied: Option<Applied> = written
+            .flatten()
+            .and_then(|text| serde_json::from_slice(&text).ok());
+        applied.unwrap_or_default().machine
     }
 
     /// What the agent wrote, to be kept until its next check-in.
@@ -163,7 +200,10 @@ impl Host for SimulatedHost {
     }
 
     fn uptime(&self) -> Result<Duration> {
-        Ok(self.profile.uptime(self.clock.machine_now()))
+        Ok(match self.started {
+            Some(started) => started.elapsed(),
+            None => self.profile.uptime(self.clock.machine_now()),
+        })
     }
 
     fn interfaces(&self) -> Result<Vec<Interface>> {
@@ -316,10 +356,13 @@ impl Host for SimulatedHost {
         {
             return Err(HostError::not_found("start a procedure in", folder.display()));
         }
-        let plan = self
-            .surroundings
-            .procedures
-            .plan(self.profile.machine, &procedure.command);
+        let Surroundings {
+            procedures,
+            special_procedures,
+            ..
+        } = self.surroundings.as_ref();
+        let behaviour = special_procedures.get(&procedure.command).unwrap_or(procedures);
+        let plan = behaviour.plan(self.profile.machine, &procedure.command);
         Ok(Box::new(procedure::SimulatedProcedure::start(
             plan,
             &procedure.command,

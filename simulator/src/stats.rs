@@ -1,7 +1,8 @@
 //! The one collector: turns events into bounded figures. Reporters only format what is here.
 
 use crate::event::{ErrorKind, Event, Postponement};
-use crate::scenario::Scenario;
+use crate::lot::Lots;
+use crate::scenario::{Scenario, Sequence};
 use crate::shard::Shard;
 use oco_agent::host::Os;
 use oco_protocol::rpc::Method;
@@ -9,11 +10,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
+mod attacks;
 mod convergence;
 mod jobs;
 mod latency;
 mod timeline;
 
+pub use attacks::{AttackFigures, StrangerFigures};
 pub use convergence::{Convergence, Convergences};
 pub use jobs::{JobBook, JobCounts};
 pub use latency::{InvalidHistogram, Latency, MethodStats, Precision, millis};
@@ -39,6 +42,8 @@ pub struct CheckIns {
     pub missed: u64,
     /// That were left out, as the agent was running jobs.
     pub during_jobs: u64,
+    /// That were left out, as the machine was offline, restarted, or had left.
+    pub away: u64,
 }
 
 /// All figures of a run.
@@ -59,6 +64,12 @@ pub struct Stats {
     convergences: Convergences,
     timeline: Timeline,
     deployments: usize,
+    /// Whether the deployments of the scenario end with a computer's first failure.
+    aborts: Vec<bool>,
+    /// Agents that a server has to register.
+    expected: u32,
+    strangers: StrangerFigures,
+    attacks: Vec<AttackFigures>,
     /// Requests by method when the run was over.
     in_time: Option<BTreeMap<Method, u64>>,
 }
@@ -67,6 +78,8 @@ pub struct Stats {
 struct AgentFlags {
     registered: bool,
     failing: bool,
+    /// The server has to refuse it.
+    stranger: bool,
 }
 
 /// What a progress display shows.
@@ -129,6 +142,15 @@ impl Stats {
             convergences: Convergences::new(scenario),
             timeline: Timeline::new(scenario.run.duration.0),
             deployments: 0,
+            aborts: scenario
+                .admin
+                .deployments
+                .iter()
+                .map(|deployment| deployment.sequence == Sequence::Abort)
+                .collect(),
+            expected: Lots(scenario).expected(),
+            strangers: StrangerFigures::default(),
+            attacks: AttackFigures::of(scenario),
             in_time: None,
         }
     }
@@ -170,14 +192,29 @@ impl Stats {
             } => {
                 self.deployments += 1;
                 self.jobs.deployed(&container, jobs, computers);
+                if self.aborts.get(deployment) == Some(&true) {
+                    self.jobs.aborts(&container);
+                }
                 self.convergences
                     .deployed(deployment, &container, at.saturating_duration_since(self.start));
+            }
+            Event::Stranger { agent, refused } => self.stranger(agent, refused),
+            Event::Ordered { order, of, at } => {
+                let at = at.saturating_duration_since(self.start);
+                self.convergences.ordered(order, of, at);
+            }
+            Event::Complied { agent, order } => self.convergences.complied(agent, order),
+            Event::Attack { adversary, outcome } => {
+                if let Some(attacks) = self.attacks.get_mut(adversary) {
+                    attacks.record(outcome);
+                }
             }
             Event::AgentFailed { error } => self.count_error(error.as_str()),
             Event::Postponed { reason } => match reason {
                 Postponement::CheckInRunning => self.check_ins.late += 1,
                 Postponement::Missed => self.check_ins.missed += 1,
                 Postponement::JobsRunning => self.check_ins.during_jobs += 1,
+                Postponement::Away => self.check_ins.away += 1,
             },
             Event::Over => {
                 let counts = self
@@ -218,7 +255,7 @@ impl Stats {
         top_errors.truncate(SHOWN_KINDS);
         Snapshot {
             elapsed: now.saturating_duration_since(self.start),
-            agents: self.size,
+            agents: self.expected,
             registered: self.registered,
             failing: self.failing,
             check_ins_per_s: self.timeline.recent_check_ins_per_s(),
@@ -256,8 +293,18 @@ impl Stats {
         let healthy = self
             .agents
             .iter()
-            .filter(|flags| flags.registered && !flags.failing);
+            .filter(|flags| flags.registered && !flags.failing && !flags.stranger);
         u32::try_from(healthy.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Machines that the server had to refuse.
+    pub fn strangers(&self) -> StrangerFigures {
+        self.strangers
+    }
+
+    /// What adversaries have tried.
+    pub fn attacks(&self) -> &[AttackFigures] {
+        &self.attacks
     }
 
     /// Registered agents by system.
@@ -343,6 +390,21 @@ impl Stats {
         let known = self.errors.len() < MAX_KINDS || self.errors.contains_key(kind);
         let kind = if known { kind } else { OTHER_KINDS };
         *self.errors.entry(kind.to_owned()).or_default() += 1;
+    }
+
+    fn stranger(&mut self, agent: u32, refused: bool) {
+        if refused {
+            self.strangers.refused += 1;
+        } else {
+            self.strangers.accepted += 1;
+        }
+        let place = self.shard.place(agent);
+        let flags = place.and_then(|place| self.agents.get_mut(place as usize));
+        if let Some(flags) = flags.filter(|flags| !flags.stranger) {
+            flags.stranger = true;
+            self.strangers.agents += 1;
+            self.failing -= u32::from(std::mem::take(&mut flags.failing));
+        }
     }
 
     fn check_in(&mut self, agent: u32, os: Os, registered: bool, ok: bool) {

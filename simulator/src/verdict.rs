@@ -1,7 +1,7 @@
 //! The verdict: thresholds and convergences, each with its value and whether it held.
 
 use crate::scenario::Scenario;
-use crate::stats::{Stats, millis};
+use crate::stats::{AttackFigures, Stats, millis};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -18,10 +18,13 @@ pub enum Verdict {
 /// A limit and what it was compared with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ThresholdResult {
-    /// What was limited: `error_share`, `agents_lost`, `p99_ms oco.agent.hello`.
+    /// What was limited: `error_share`, `agents_lost`, `p99_ms oco.agent.hello`, `per_s oco.agent.hello`.
     pub name: String,
-    /// The largest value that is accepted.
+    /// The largest value that is accepted, or the smallest one.
     pub limit: f64,
+    /// Whether it is the smallest one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_least: bool,
     /// The value; none if there was nothing to measure, which does not hold.
     pub value: Option<f64>,
     /// Whether it held.
@@ -58,41 +61,90 @@ pub struct Measured {
     pub deployments_missing: u64,
     /// 99th percentiles by method, ms; only of methods that were used.
     pub p99_ms: BTreeMap<String, f64>,
+    /// Answered requests a second by method.
+    pub per_s: BTreeMap<String, f64>,
+    /// Resident memory by the number of agents, where the system tells.
+    pub rss_bytes_per_agent: Option<f64>,
+    /// What adversaries have tried.
+    pub attacks: Vec<AttackFigures>,
+    /// Faults that the server was to commit, with what came of it.
+    pub faults: Vec<FaultFigures>,
+}
+
+/// A fault that a server was to commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultFigures {
+    /// Its name in the scenario.
+    pub name: String,
+    /// How often it was committed.
+    pub committed: u64,
+    /// How often it had to be at least.
+    pub at_least: u64,
 }
 
 /// What the name of a limit on a method's 99th percentile begins with.
 const P99: &str = "p99_ms ";
+/// What the name of a limit on a method's throughput begins with.
+const PER_S: &str = "per_s ";
 
 impl Measured {
+    /// What the collector knows; throughput, memory and faults are to be added.
+    pub fn new(scenario: &Scenario, stats: &Stats, agents_lost: u32) -> Self {
+        let p99 = stats
+            .methods()
+            .iter()
+            .map(|(method, stats)| (method.as_str().to_owned(), stats.all().quantile_ms(0.99)));
+        Self {
+            requests: stats.request_count(),
+            errors: stats.error_count(),
+            agents_lost: agents_lost.into(),
+            deployments_missing: deployments_missing(scenario, stats),
+            p99_ms: p99.collect(),
+            attacks: stats.attacks().to_vec(),
+            ..Self::default()
+        }
+    }
+
     /// Compares a limit with its value.
     #[allow(clippy::cast_precision_loss)] // numbers of agents and requests
     pub fn judge(&self, name: &str, limit: f64) -> ThresholdResult {
         let requests = self.requests.max(self.errors);
+        let attacks = |count: fn(&AttackFigures) -> u64| self.attacks.iter().map(count).sum::<u64>() as f64;
         let value = match name {
             "error_share" => (requests > 0).then(|| self.errors as f64 / requests as f64),
             "agents_lost" => Some(self.agents_lost as f64),
             "deployments_missing" => Some(self.deployments_missing as f64),
-            name => name
-                .strip_prefix(P99)
-                .and_then(|method| self.p99_ms.get(method).copied()),
+            "attacks_accepted" => Some(attacks(|figures| figures.accepted)),
+            "attacks_refused_otherwise" => Some(attacks(|figures| figures.otherwise)),
+            "attacks_untried" => Some(attacks(|figures| {
+                u64::from(figures.refused + figures.accepted == 0)
+            })),
+            "faults_missing" => Some(self.faults_missing() as f64),
+            "rss_bytes_per_agent" => self.rss_bytes_per_agent,
+            name => match (name.strip_prefix(P99), name.strip_prefix(PER_S)) {
+                (Some(method), _) => self.p99_ms.get(method).copied(),
+                (None, Some(method)) => self.per_s.get(method).copied(),
+                (None, None) => None,
+            },
         };
-        at_most(name, limit, value)
+        if name.starts_with(PER_S) {
+            at_least(name, limit, value)
+        } else {
+            at_most(name, limit, value)
+        }
+    }
+
+    fn faults_missing(&self) -> u64 {
+        let missing = self
+            .faults
+            .iter()
+            .filter(|fault| fault.committed < fault.at_least);
+        missing.count() as u64
     }
 }
 
 /// Compares the figures with the scenario's limits.
-pub fn thresholds(scenario: &Scenario, stats: &Stats, agents_lost: u32) -> Vec<ThresholdResult> {
-    let p99 = stats
-        .methods()
-        .iter()
-        .map(|(method, stats)| (method.as_str().to_owned(), stats.all().quantile_ms(0.99)));
-    let measured = Measured {
-        requests: stats.request_count(),
-        errors: stats.error_count(),
-        agents_lost: agents_lost.into(),
-        deployments_missing: deployments_missing(scenario, stats),
-        p99_ms: p99.collect(),
-    };
+pub fn thresholds(scenario: &Scenario, measured: &Measured) -> Vec<ThresholdResult> {
     let limits = &scenario.thresholds;
     let mut results = vec![
         measured.judge("error_share", limits.error_share.0),
@@ -101,10 +153,23 @@ pub fn thresholds(scenario: &Scenario, stats: &Stats, agents_lost: u32) -> Vec<T
     if !scenario.admin.deployments.is_empty() {
         results.push(measured.judge("deployments_missing", 0.0));
     }
+    if !scenario.adversary.is_empty() {
+        let names = ["attacks_accepted", "attacks_refused_otherwise", "attacks_untried"];
+        results.extend(names.map(|name| measured.judge(name, 0.0)));
+    }
+    if !scenario.fault.is_empty() {
+        results.push(measured.judge("faults_missing", 0.0));
+    }
     let p99 = limits
         .p99()
         .map(|(method, limit)| measured.judge(&format!("{P99}{method}"), millis(limit.0)));
     results.extend(p99);
+    let per_s = limits
+        .per_s()
+        .map(|(method, least)| measured.judge(&format!("{PER_S}{method}"), least));
+    results.extend(per_s);
+    let memory = limits.rss_bytes_per_agent;
+    results.extend(memory.map(|most| measured.judge("rss_bytes_per_agent", most.0)));
     results
 }
 
@@ -143,15 +208,25 @@ pub fn at_most(name: &str, limit: f64, value: Option<f64>) -> ThresholdResult {
     ThresholdResult {
         name: name.to_owned(),
         limit,
+        at_least: false,
         value,
         ok: value.is_some_and(|value| value <= limit),
+    }
+}
+
+/// Compares a value with the smallest that is accepted.
+fn at_least(name: &str, limit: f64, value: Option<f64>) -> ThresholdResult {
+    ThresholdResult {
+        at_least: true,
+        ok: value.is_some_and(|value| value >= limit),
+        ..at_most(name, limit, value)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{ErrorKind, Event};
+    use crate::event::{Attempt, ErrorKind, Event};
     use oco_protocol::rpc::Method;
     use std::time::Duration;
     use tokio::time::Instant;
@@ -176,7 +251,7 @@ mod tests {
                 start,
             );
         }
-        let thresholds = thresholds(&scenario, &stats, lost);
+        let thresholds = thresholds(&scenario, &Measured::new(&scenario, &stats, lost));
         (verdict(&thresholds, &convergences(&stats)), thresholds)
     }
 
@@ -211,7 +286,7 @@ mod tests {
         let start = Instant::now();
         let mut stats = Stats::new(&scenario, start);
         let missing = |stats: &Stats| {
-            let results = thresholds(&scenario, stats, 0);
+            let results = thresholds(&scenario, &Measured::new(&scenario, stats, 0));
             let result = results.into_iter().find(|t| t.name == "deployments_missing");
             result.map(|result| (result.value, result.ok))
         };
@@ -225,6 +300,48 @@ mod tests {
         };
         stats.apply(event, start);
         assert_eq!(missing(&stats), Some((Some(0.0), true)));
+    }
+
+    #[test]
+    fn throughput_memory_attacks_and_faults_are_limited() {
+        let text = "description = \"\"\n[thresholds]\nrss_bytes_per_agent = 1000\n[thresholds.per_s]\n\
+                    \"oco.agent.hello\" = 10\n[[adversary]]\nname = \"a\"\nkind = \"replay\"\n[[fault]]\n\
+                    name = \"f\"\nat = 1\nfault = { kind = \"duplicate-jobs\" }";
+        let scenario = Scenario::parse("x", "x", text).unwrap();
+        let mut measured = Measured {
+            requests: 1,
+            per_s: BTreeMap::from([("oco.agent.hello".to_owned(), 10.0)]),
+            rss_bytes_per_agent: Some(1000.0),
+            attacks: AttackFigures::of(&scenario),
+            faults: vec![FaultFigures {
+                name: "f".into(),
+                committed: 1,
+                at_least: 1,
+            }],
+            ..Measured::default()
+        };
+        let failed = |measured: &Measured| -> Vec<String> {
+            let results = thresholds(&scenario, measured).into_iter();
+            results.filter(|one| !one.ok).map(|one| one.name).collect()
+        };
+        assert_eq!(failed(&measured), ["attacks_untried"]);
+        measured.attacks[0].record(Attempt::Refused(401));
+        assert!(failed(&measured).is_empty());
+        measured.attacks[0].record(Attempt::Accepted);
+        measured.attacks[0].record(Attempt::Otherwise(500));
+        measured.faults[0].committed = 0;
+        measured.per_s.clear();
+        measured.rss_bytes_per_agent = Some(1001.0);
+        assert_eq!(
+            failed(&measured),
+            [
+                "attacks_accepted",
+                "attacks_refused_otherwise",
+                "faults_missing",
+                "per_s oco.agent.hello",
+                "rss_bytes_per_agent"
+            ]
+        );
     }
 
     #[test]

@@ -2,16 +2,16 @@
 
 use crate::connections::Connections;
 use crate::event::{ErrorKind, Event, JobStep, Outlet, Sender};
-use crate::generate::{Machine, Profile};
-use crate::scenario::{Jobs, Scenario};
-use crate::simulated_host::{
-    ProcedureBehaviour, SharedSettings, SimulatedHost, Surroundings, VirtualClock, VirtualState,
-};
+use crate::generate::traits::Alias;
+use crate::generate::{Machine, Profile, Traits};
+use crate::lot::Lots;
+use crate::scenario::Scenario;
+use crate::simulated_host::{SharedSettings, SimulatedHost, Surroundings, VirtualClock, VirtualState};
 use oco_agent::agent::{Agent, CheckIn, CheckInError};
-use oco_agent::host::Os;
+use oco_agent::host::{Os, PowerAction};
 use oco_agent::inventory;
 use oco_agent::jobs::Ticket;
-use oco_agent::observer::{Exchange, JobEvent, Observer};
+use oco_agent::observer::{Exchange, ExchangeOutcome, JobEvent, Observer};
 use oco_protocol::job::Job;
 use oco_protocol::lenient::Id;
 use oco_protocol::rpc::Method;
@@ -21,8 +21,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Most output of a procedure, bytes.
-const MOST_OUTPUT: usize = 2048;
+pub(crate) mod compliance;
+mod surroundings;
 
 /// What all virtual agents of a run share.
 #[derive(Debug, Clone)]
@@ -31,6 +31,10 @@ pub struct Site {
     surroundings: BTreeMap<Os, Arc<Surroundings>>,
     connections: Connections,
     clock: VirtualClock,
+    /// When the run began.
+    start: Instant,
+    /// When machines were started last that jobs have restarted.
+    restarts: Arc<Mutex<HashMap<u32, Instant>>>,
     events: Sender,
     ends: Ends,
 }
@@ -54,46 +58,80 @@ pub struct CheckedIn {
 }
 
 impl Site {
-    /// The surroundings of the agents of a scenario.
+    /// The surroundings of the agents of a scenario, whose run begins at `start`.
     pub fn new(
         scenario: Arc<Scenario>,
         connections: Connections,
         clock: VirtualClock,
+        start: Instant,
         events: Sender,
         ends: Ends,
     ) -> Self {
-        let surroundings = Os::ALL.into_iter().map(|os| {
-            let procedures = procedures(&scenario.jobs);
-            (
-                os,
-                Arc::new(Surroundings {
-                    procedures,
-                    ..Surroundings::installed(os)
-                }),
-            )
-        });
-        let surroundings = surroundings.collect();
+        let surroundings = Os::ALL
+            .into_iter()
+            .map(|os| (os, Arc::new(surroundings::of(&scenario, os))));
         Self {
+            surroundings: surroundings.collect(),
             scenario,
-            surroundings,
             connections,
             clock,
+            start,
+            restarts: Arc::default(),
             events,
             ends,
         }
     }
 
+    /// A job restarts a machine, which is there again at that time.
+    pub fn restarts(&self, agent: u32, back: Instant) {
+        let mut restarts = self.restarts.lock().unwrap_or_else(PoisonError::into_inner);
+        restarts.insert(agent, back);
+    }
+
     /// The machine of an agent, with what its agent wrote so far.
     pub fn host(&self, agent: u32, state: VirtualState) -> SimulatedHost {
+        let lots = Lots(&self.scenario);
+        let original = lots.copy_of(agent);
         let os = self.scenario.os_of(agent);
+        let surroundings = self.surroundings.get(&os).cloned();
+        let surroundings = surroundings.unwrap_or_else(|| Arc::new(Surroundings::installed(os)));
+        let mut profile = self.profile(original.unwrap_or(agent), &surroundings.traits);
+        if original.is_some() {
+            profile = profile.with_alias(Alias::Copy(agent.into()));
+        } else if lots.is_renamed(agent, self.start.elapsed()) {
+            profile = profile.with_alias(Alias::Renamed);
+        }
+        let host = SimulatedHost::new(profile, surroundings, state, lots.clock(agent, self.clock));
+        let restarts = self.restarts.lock().unwrap_or_else(PoisonError::into_inner);
+        match restarts.get(&agent) {
+            Some(started) => host.started_at(*started),
+            None => host,
+        }
+    }
+
+    fn profile(&self, agent: u32, traits: &Traits) -> Profile {
         let machine = Machine {
             seed: self.scenario.fleet.seed,
             index: agent.into(),
-            os,
+            os: self.scenario.os_of(agent),
         };
-        let surroundings = self.surroundings.get(&os).cloned();
-        let surroundings = surroundings.unwrap_or_else(|| Arc::new(Surroundings::installed(os)));
-        SimulatedHost::new(Profile::draw(machine), surroundings, state, self.clock)
+        Profile::of(machine, traits)
+    }
+
+    /// Of how many agents the machine has such a local account.
+    pub async fn with_account(self: Arc<Self>, username: String) -> u64 {
+        let count = tokio::task::spawn_blocking(move || {
+            let has = |agent: &u32| {
+                let surroundings = self.surroundings.get(&self.scenario.os_of(*agent));
+                surroundings.is_some_and(|here| self.profile(*agent, &here.traits).has_account(&username))
+            };
+            let agents = self.scenario.fleet.own_agents();
+            agents
+                .filter(|agent| Lots(&self.scenario).copy_of(*agent).is_none())
+                .filter(has)
+                .count() as u64
+        });
+        count.await.unwrap_or_default()
     }
 
     /// The host names that the fleet's computers have on a server, in lower case.
@@ -119,7 +157,8 @@ impl Site {
     /// Checks in. Errors are told to the collector.
     pub async fn check_in(&self, index: u32, planned: Instant, state: VirtualState) -> CheckedIn {
         let host = Arc::new(self.host(index, state));
-        let watch = Arc::new(Watch::new(index, planned, self.events.outlet()));
+        let stranger = Lots(&self.scenario).is_stranger(index, self.start.elapsed());
+        let watch = Arc::new(Watch::new(index, planned, self.events.outlet(), stranger));
         let (agent, check_in) = match self.load(index, &host, &watch) {
             Some(agent) => {
                 let check_in = self
@@ -134,17 +173,30 @@ impl Site {
             }
             None => (None, None),
         };
-        let (registered, ok, CheckIn { jobs, ordered, .. }) = match check_in {
+        let refused = !matches!(check_in, Some(Ok(_)));
+        let (registered, ok, check_in) = match check_in {
             Some(Ok(check_in)) => (true, true, check_in),
             Some(Err(CheckInError::Update { check_in, .. })) => (true, false, check_in),
             Some(Err(CheckInError::Hello(_))) | None => (false, false, CheckIn::default()),
         };
-        watch.outlet.emit(Event::CheckIn {
-            agent: index,
-            os: self.scenario.os_of(index),
-            registered,
-            ok,
+        watch.outlet.emit(if stranger {
+            Event::Stranger {
+                agent: index,
+                refused,
+            }
+        } else {
+            Event::CheckIn {
+                agent: index,
+                os: self.scenario.os_of(index),
+                registered,
+                ok,
+            }
         });
+        let complied = compliance::orders(&self.scenario, &host, check_in.inventory_sent);
+        for order in complied {
+            watch.outlet.emit(Event::Complied { agent: index, order });
+        }
+        let CheckIn { jobs, ordered, .. } = check_in;
         watch.expect(&jobs);
         watch.outlet.flush().await;
         CheckedIn {
@@ -182,8 +234,9 @@ impl CheckedIn {
         !self.jobs.is_empty() && self.agent.is_some()
     }
 
-    /// Runs the jobs, if there are any, and gives back what the agent keeps until its next check-in.
-    pub async fn finish(self, site: &Site) -> VirtualState {
+    /// Runs the jobs, if there are any, and gives back what the agent keeps until its next check-in, and whether the
+    /// machine restarts or shuts down now.
+    pub async fn finish(self, site: &Site) -> (VirtualState, Option<PowerAction>) {
         let Self {
             host,
             agent,
@@ -199,7 +252,9 @@ impl CheckedIn {
         }
         watch.outlet.flush().await;
         drop(watch);
-        Arc::try_unwrap(host).map_or_else(|shared| shared.state(), SimulatedHost::into_state)
+        let power = host.power_orders().last().map(|(action, _)| *action);
+        let state = Arc::try_unwrap(host).map_or_else(|shared| shared.state(), SimulatedHost::into_state);
+        (state, power)
     }
 }
 
@@ -208,6 +263,8 @@ struct Watch {
     agent: u32,
     planned: Instant,
     outlet: Outlet,
+    /// Whether the server has to refuse this agent: then its refusals are no errors.
+    stranger: bool,
     /// When the hello was answered.
     greeted: OnceLock<Instant>,
     /// When the last request had its end.
@@ -217,11 +274,12 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(agent: u32, planned: Instant, outlet: Outlet) -> Self {
+    fn new(agent: u32, planned: Instant, outlet: Outlet, stranger: bool) -> Self {
         Self {
             agent,
             planned,
             outlet,
+            stranger,
             greeted: OnceLock::new(),
             last: Mutex::new(Instant::now()),
             containers: Mutex::default(),
@@ -263,6 +321,9 @@ impl Observer for Watch {
             outcome,
         } = exchange;
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = *started + *elapsed;
+        if self.stranger && matches!(outcome, ExchangeOutcome::Refused { .. }) {
+            return;
+        }
         let waited = match method {
             Method::Hello => {
                 // A second hello within a check-in changes nothing.
@@ -288,15 +349,5 @@ impl Observer for Watch {
             container: containers.get(&event.id).cloned().flatten(),
             step: JobStep::new(event.state, event.succeeded),
         });
-    }
-}
-
-fn procedures(jobs: &Jobs) -> ProcedureBehaviour {
-    ProcedureBehaviour {
-        shortest: jobs.shortest.0,
-        longest: jobs.longest.get_ref().0,
-        most_output: MOST_OUTPUT,
-        failure_share: jobs.failure_share.0,
-        failure_codes: jobs.failure_codes.0.clone(),
     }
 }

@@ -179,6 +179,8 @@ async fn a_server_that_stops_answering_fails_the_run() {
         url: External::parse_url(&stalling_after(35, "nothing of this", address).await).unwrap(),
         agent_key: server.agent_key.clone(),
         api_key: None,
+        client_api: None,
+        ca: None,
     };
     let scenario = Scenario::parse("stall", "stall.toml", text).unwrap();
     let options = options(scenario, ServerChoice::External(access));
@@ -223,6 +225,8 @@ async fn reports_that_a_server_never_answers_fail_the_run() {
         url: External::parse_url(&stalling_after(usize::MAX, "update_job_state", address).await).unwrap(),
         agent_key: server.agent_key.clone(),
         api_key: Some(server.api_key.clone()),
+        client_api: None,
+        ca: None,
     };
     let scenario = Scenario::parse("stall", "stall.toml", &text).unwrap();
     let options = options(scenario, ServerChoice::External(access));
@@ -262,6 +266,8 @@ async fn a_server_that_is_not_there_is_named() {
         url: External::parse_url(&format!("http://user:secret@127.0.0.1:{port}")).unwrap(),
         agent_key: oco_protocol::Key::new("k"),
         api_key: None,
+        client_api: None,
+        ca: None,
     };
     let options = options(scenario("succeeded"), ServerChoice::External(external));
     let error = run(options, Progress::Silent, std::future::pending())

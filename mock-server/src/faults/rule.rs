@@ -314,7 +314,7 @@ pub struct InvalidRule(String);
 
 impl Rule {
     /// Refuses values out of their bounds.
-    pub(super) fn check(&self) -> Result<(), InvalidRule> {
+    pub fn check(&self) -> Result<(), InvalidRule> {
         let invalid = |message: String| Err(InvalidRule(message));
         let select = &self.select;
         if let Some(method) = select

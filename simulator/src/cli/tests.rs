@@ -36,7 +36,8 @@ fn wrong_usage_is_refused_with_what_would_be_right() {
         (&["--agents", "0"][..], "1 to 10000000"),
         (&["--duration", "soon"], "5m"),
         (&["--server", "http://127.0.0.1:1"], "--agent-key"),
-        (&["--agent-key", "k"], "--server"),
+        (&["--ca-file", "ca.pem"], "--server"),
+        (&["--client-api", "user:password"], "USER:PASSWORD:KEY"),
         (&["--server", "oco", "--agent-key", "k"], "https://"),
         (&["--server", "http://h", "--agent-key", ""], "empty"),
         (&["--shard", "1/2"], "--server"),
@@ -60,13 +61,18 @@ fn keys_and_passwords_stay_out_of_the_command_to_repeat() {
         "hidden",
         "--api-key",
         "hidden",
+        "--client-api",
+        "user:hidden:hidden",
     ])
     .unwrap();
     let scenario = Scenario::load("demo").unwrap();
     let again = run.again(&scenario);
     assert!(again.starts_with("oco-simulator run 'my run.toml' "), "{again}");
     assert!(!again.contains("secret") && !again.contains("hidden"), "{again}");
-    assert!(again.ends_with(" --agent-key KEY --api-key KEY"), "{again}");
+    assert!(
+        again.ends_with(" --agent-key KEY --api-key KEY --client-api USER:PASSWORD:KEY"),
+        "{again}"
+    );
     let error = parse(&["--server", "ftp://u:secret@h", "--agent-key", "k"]).unwrap_err();
     assert!(!error.to_string().contains("secret"), "{error}");
     assert!(!format!("{run:?}").contains("hidden"));

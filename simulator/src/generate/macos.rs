@@ -263,10 +263,10 @@ fn authority(person: &Account) -> String {
 fn info_plist(bundle: &Bundle) -> io::Result<Vec<u8>> {
     let version = bundle.version.as_deref();
     let pairs = [
-        ("CFBundleExecutable", Some(bundle.folder)),
-        ("CFBundleName", bundle.name),
+        ("CFBundleExecutable", Some(bundle.folder.as_ref())),
+        ("CFBundleName", bundle.name.as_deref()),
         ("CFBundleShortVersionString", version),
-        ("CFBundleGetInfoString", bundle.info),
+        ("CFBundleGetInfoString", bundle.info.as_deref()),
     ];
     let pairs = pairs
         .into_iter()

@@ -1,6 +1,7 @@
 //! Host names, and names of people in the languages that a fleet speaks.
 
 use super::hardware::Form;
+use super::traits::Alias;
 use super::{Draw, Profile, Topic};
 use fake::Fake;
 use fake::faker::name::raw::{FirstName, LastName};
@@ -16,6 +17,11 @@ impl Profile {
     pub fn hostname(&self) -> String {
         let mut draw = Draw::new(self.machine, Topic::Name, 0);
         let index = self.machine.index;
+        match self.alias {
+            Some(Alias::Renamed) => return format!("renamed-{index}"),
+            Some(Alias::Copy(number)) => return format!("copy-{number}"),
+            None => {}
+        }
         let (site, role) = (draw.pick(&SITES), draw.pick(&ROLES));
         match (self.machine.os, self.model.form) {
             (Os::Linux, Form::Server | Form::Virtual) => match self.domain {

@@ -1,8 +1,10 @@
 //! A machine's profile: hardware, release and defects that fit together, drawn once for each host that is built.
 
 use super::hardware::{ARM_MODELS, Form, MAC_MODELS, Model, PC_MODELS};
+use super::traits::{Alias, Catalogue, Changes, Traits};
 use super::{Draw, Machine, Topic, release};
 use oco_agent::host::{Kernel, Os};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The operating system's release.
@@ -50,7 +52,7 @@ pub struct Defects {
 }
 
 /// What a machine is. Cheap to draw and to copy: strings are made when somebody asks for them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
     /// Whose profile it is.
     pub machine: Machine,
@@ -84,6 +86,12 @@ pub struct Profile {
     restart_phase: u64,
     /// What is wrong with it.
     pub defects: Defects,
+    /// The fleet's software; none: the built-in catalogue.
+    pub(super) catalogue: Option<Arc<Catalogue>>,
+    /// How fast its software changes; none: by itself.
+    pub(super) changes: Option<Changes>,
+    /// A name that is not its own.
+    pub(super) alias: Option<Alias>,
 }
 
 static LANGUAGES: &[Language] = &[
@@ -150,13 +158,22 @@ const DAY: u64 = 24 * 3600;
 const MIB: u64 = 1 << 20;
 
 impl Profile {
-    /// The profile of `machine`.
+    /// The profile of `machine` in a fleet that says nothing about its machines.
     pub fn draw(machine: Machine) -> Self {
+        Self::of(machine, &Traits::default())
+    }
+
+    /// The profile of `machine` in a fleet with such machines.
+    pub fn of(machine: Machine, traits: &Traits) -> Self {
         let mut draw = Draw::new(machine, Topic::Profile, 0);
+        // A stream of its own: what a fleet says about its hardware leaves all else as it was.
+        let form = Draw::new(machine, Topic::Profile, 1)
+            .weighted(&traits.forms, |(_, weight)| *weight)
+            .map(|(form, _)| *form);
         let (release, model) = match machine.os {
-            Os::Linux => linux(&mut draw),
-            Os::MacOs => macos(&mut draw),
-            Os::Windows => windows(&mut draw),
+            Os::Linux => linux(form, &mut draw),
+            Os::MacOs => macos(form, &mut draw),
+            Os::Windows => windows(form, &mut draw),
         };
         let cpu = draw.pick_or(model.cpus, "");
         let sockets = 1 + u8::try_from(draw.below(u32::from(model.sockets))).unwrap_or(0);
@@ -188,6 +205,9 @@ impl Profile {
             restart_every: draw.between(DAY, 45 * DAY),
             restart_phase: draw.between(0, 45 * DAY),
             defects: defects(model, &release, &mut draw),
+            catalogue: traits.catalogue.clone(),
+            changes: traits.changes,
+            alias: None,
         }
     }
 
@@ -241,22 +261,31 @@ impl Profile {
     }
 }
 
-fn linux(draw: &mut Draw) -> (Release, &'static Model) {
-    let models = if draw.permille(80) { ARM_MODELS } else { PC_MODELS };
+/// A model of that form, or of whichever; the first one where there is none.
+fn model(models: &'static [Model], form: Option<Form>, draw: &mut Draw) -> &'static Model {
+    let weight = |model: &Model| match form {
+        Some(form) if model.form != form => 0,
+        _ => model.weight,
+    };
+    draw.weighted(models, weight).unwrap_or(&PC_MODELS[0])
+}
+
+fn linux(form: Option<Form>, draw: &mut Draw) -> (Release, &'static Model) {
+    let arm = draw.permille(80);
+    let models = match form {
+        Some(Form::Board) => ARM_MODELS,
+        Some(Form::Laptop | Form::Desktop | Form::Server) => PC_MODELS,
+        Some(Form::Virtual) | None if arm => ARM_MODELS,
+        Some(Form::Virtual) | None => PC_MODELS,
+    };
     let release = draw
         .weighted(release::LINUX, |release| release.weight)
         .unwrap_or(&release::LINUX[0]);
-    (
-        Release::Linux(release),
-        draw.weighted(models, |model| model.weight)
-            .unwrap_or(&PC_MODELS[0]),
-    )
+    (Release::Linux(release), model(models, form, draw))
 }
 
-fn macos(draw: &mut Draw) -> (Release, &'static Model) {
-    let model = draw
-        .weighted(MAC_MODELS, |model| model.weight)
-        .unwrap_or(&MAC_MODELS[0]);
+fn macos(form: Option<Form>, draw: &mut Draw) -> (Release, &'static Model) {
+    let model = model(MAC_MODELS, form, draw);
     // No Mac runs a system that is older than itself.
     let oldest = match model.name {
         "Mac15,6" => 3,
@@ -273,11 +302,18 @@ fn macos(draw: &mut Draw) -> (Release, &'static Model) {
     )
 }
 
-fn windows(draw: &mut Draw) -> (Release, &'static Model) {
+fn windows(form: Option<Form>, draw: &mut Draw) -> (Release, &'static Model) {
+    let fits = |release: &release::Windows| match form {
+        Some(Form::Laptop | Form::Desktop) => !release.is_server(),
+        Some(Form::Server) => release.is_server(),
+        Some(Form::Virtual | Form::Board) | None => true,
+    };
+    let weight = |release: &release::Windows| if fits(release) { release.weight } else { 0 };
     let release = draw
-        .weighted(release::WINDOWS, |release| release.weight)
+        .weighted(release::WINDOWS, weight)
         .unwrap_or(&release::WINDOWS[0]);
     let weight = |model: &Model| match (release.is_server(), model.form) {
+        _ if form.is_some_and(|form| form != model.form) => 0,
         (true, Form::Laptop | Form::Desktop) => 0,
         (false, Form::Server) => 0,
         (false, Form::Virtual) => model.weight / 3,

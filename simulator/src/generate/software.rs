@@ -17,6 +17,8 @@ pub struct Updates {
     elapsed: u64,
     every: u64,
     items: u64,
+    /// Beside that: elapsed and between two updates, ms.
+    more: Option<(u64, u64)>,
 }
 
 impl Updates {
@@ -25,17 +27,31 @@ impl Updates {
         let mut draw = Draw::new(profile.machine, Topic::Software, u64::MAX);
         let every = draw.between(4, 48) * HOUR;
         let since = Profile::seconds(now).saturating_sub(FIRST_UPDATE);
+        let items = items.max(1);
+        let more = profile.changes.map(|changes| changes.pace(items, now));
         Self {
             elapsed: since,
             every,
-            items: items.max(1),
+            items,
+            more,
         }
     }
 
     /// How often an item has been updated so far.
     pub fn revision(&self, item: u64) -> u64 {
         let turn = item.wrapping_mul(40_503) % self.items;
-        (self.elapsed + self.every * turn) / (self.every * self.items)
+        let revision = |elapsed: u64, every: u64| (elapsed + every * turn) / (every * self.items);
+        let more = self.more.map_or(0, |(elapsed, every)| revision(elapsed, every));
+        revision(self.elapsed, self.every) + more
+    }
+}
+
+/// A version after so many updates.
+fn revised(version: &str, revision: u64) -> String {
+    if revision > 0 {
+        format!("{version}.{revision}")
+    } else {
+        version.to_owned()
     }
 }
 

@@ -280,9 +280,9 @@ fn macos_software(profile: &Profile, now: SystemTime) -> Vec<Software> {
     let bundles = macos::bundles(profile, now);
     let known = bundles.iter().map(|bundle| {
         item(
-            bundle.name.unwrap_or(bundle.folder),
+            bundle.name.as_deref().unwrap_or(&bundle.folder),
             bundle.version.as_deref(),
-            bundle.info.unwrap_or_default(),
+            bundle.info.as_deref().unwrap_or_default(),
         )
     });
     // A bundle without a property list is an application all the same.
@@ -299,9 +299,10 @@ fn windows_software(profile: &Profile, now: SystemTime) -> Vec<Software> {
         let name = if program.system {
             format!("[System] {name}")
         } else {
-            name.to_owned()
+            name.into_owned()
         };
-        let description = program.publisher.or(program.comments).unwrap_or_default();
+        let description = program.publisher.as_deref().or(program.comments);
+        let description = description.unwrap_or_default();
         Some(item(&name, program.version.as_deref(), description))
     });
     let mut software: Vec<Software> = named.collect();

@@ -4,8 +4,8 @@ use super::{
     AgentFigures, CheckInFigures, JobFigures, MethodFigures, ProcessReport, RunReport, WindowFigures,
 };
 use crate::process::ProcessFigures;
-use crate::stats::{InvalidHistogram, Latency, Precision};
-use crate::verdict::{self, ConvergenceResult, Measured, ThresholdResult};
+use crate::stats::{AttackFigures, InvalidHistogram, Latency, Precision, StrangerFigures};
+use crate::verdict::{self, ConvergenceResult, FaultFigures, Measured, ThresholdResult};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
 
@@ -86,6 +86,7 @@ pub fn merge(shards: &[(String, RunReport)], command: String) -> Result<RunRepor
             late: sum(|report| report.check_ins.late),
             missed: sum(|report| report.check_ins.missed),
             during_jobs: sum(|report| report.check_ins.during_jobs),
+            away: sum(|report| report.check_ins.away),
         },
         methods,
         errors,
@@ -94,6 +95,13 @@ pub fn merge(shards: &[(String, RunReport)], command: String) -> Result<RunRepor
             failed: sum(|report| report.jobs.failed),
             pending: sum(|report| report.jobs.pending),
             repeated: sum(|report| report.jobs.repeated),
+        },
+        attacks: attacks(&reports),
+        faults: faults(&reports),
+        strangers: StrangerFigures {
+            agents: reports.iter().map(|report| report.strangers.agents).sum(),
+            refused: sum(|report| report.strangers.refused),
+            accepted: sum(|report| report.strangers.accepted),
         },
         thresholds,
         convergence,
@@ -226,6 +234,30 @@ fn agents(reports: &[&RunReport]) -> AgentFigures {
     }
 }
 
+/// Each adversary is one shard's or all of them have it.
+fn attacks(reports: &[&RunReport]) -> Vec<AttackFigures> {
+    let mut merged: Vec<AttackFigures> = Vec::new();
+    for figures in reports.iter().flat_map(|report| &report.attacks) {
+        match merged.iter_mut().find(|one| one.name == figures.name) {
+            Some(one) => one.add(figures),
+            None => merged.push(figures.clone()),
+        }
+    }
+    merged
+}
+
+/// One shard has asked the server for each fault.
+fn faults(reports: &[&RunReport]) -> Vec<FaultFigures> {
+    let mut merged: Vec<FaultFigures> = Vec::new();
+    for figures in reports.iter().flat_map(|report| &report.faults) {
+        match merged.iter_mut().find(|one| one.name == figures.name) {
+            Some(one) => one.committed += figures.committed,
+            None => merged.push(figures.clone()),
+        }
+    }
+    merged
+}
+
 /// A convergence is reached when the last shard has reached it.
 fn convergence(first: &RunReport, reports: &[&RunReport]) -> Vec<ConvergenceResult> {
     let merged = first.convergence.iter().enumerate().map(|(number, one)| {
@@ -269,6 +301,19 @@ fn thresholds(
             .iter()
             .map(|(method, figures)| (method.clone(), figures.p99_ms))
             .collect(),
+        per_s: super::per_s(methods),
+        rss_bytes_per_agent: super::per_agent(
+            reports
+                .iter()
+                .map(|report| report.process.figures.rss_bytes)
+                .sum(),
+            reports
+                .iter()
+                .map(|report| u64::from(report.agents.planned))
+                .sum(),
+        ),
+        attacks: attacks(reports),
+        faults: faults(reports),
     };
     let limits = first.thresholds.iter();
     limits.map(|one| measured.judge(&one.name, one.limit)).collect()

@@ -1,5 +1,5 @@
 use super::*;
-use crate::event::{ErrorKind, Event, JobStep};
+use crate::event::{Attempt, ErrorKind, Event, JobStep};
 use oco_agent::host::Os;
 use oco_agent::observer::ExchangeOutcome;
 use oco_protocol::lenient::Id;
@@ -12,7 +12,8 @@ pub(crate) fn sample() -> RunReport {
                 name = \"p\"\nprocedure = \"true\"\n[[admin.deployment]]\nname = \"d\"\npackages = [\"p\"]\nat = 1\n\
                 [[convergence]]\nname = \"all & <everybody>\"\ngoal = \"registered\"\nwithin = 5\n[[convergence]]\n\
                 name = \"installed\"\ngoal = \"succeeded\"\ndeployment = \"d\"\nwithin = 5\n[thresholds]\n\
-                error_share = 0.5\n[thresholds.p99]\n\"oco.agent.hello\" = \"1s\"";
+                error_share = 0.5\n[thresholds.p99]\n\"oco.agent.hello\" = \"1s\"\n[[adversary]]\n\
+                name = \"<i>thief</i>\"\nkind = \"wrong-key\"";
     let scenario = Scenario::parse("sample", "sample.toml", text).unwrap();
     let start = Instant::now();
     let mut stats = Stats::new(&scenario, start);
@@ -65,6 +66,15 @@ pub(crate) fn sample() -> RunReport {
         },
         end,
     );
+    for outcome in [Attempt::Refused(401), Attempt::Refused(401), Attempt::Unanswered] {
+        stats.apply(
+            Event::Attack {
+                adversary: 0,
+                outcome,
+            },
+            end,
+        );
+    }
     stats.finish(end);
     RunReport::new(&scenario, &stats, circumstances())
 }
@@ -83,6 +93,11 @@ fn circumstances() -> Circumstances {
             peak_rss_bytes: None,
             cpu_s: Some(1.5),
         },
+        faults: vec![FaultFigures {
+            name: "<em>busy</em>".into(),
+            committed: 3,
+            at_least: 1,
+        }],
         command: "oco-simulator run sample.toml --seed 42".into(),
     }
 }

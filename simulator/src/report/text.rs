@@ -29,6 +29,7 @@ impl fmt::Display for Summary<'_> {
         for (kind, number) in &report.errors {
             writeln!(f, "  error     {kind}: {}", count(*number))?;
         }
+        self.instruments(f)?;
         self.verdicts(f)?;
         self.baseline(f)
     }
@@ -123,6 +124,38 @@ impl Summary<'_> {
         writeln!(f)
     }
 
+    /// Adversaries, faults, and machines that the server had to refuse.
+    fn instruments(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for attack in &self.0.attacks {
+            let [refused, accepted, otherwise, unanswered] = [
+                attack.refused,
+                attack.accepted,
+                attack.otherwise,
+                attack.unanswered,
+            ]
+            .map(count);
+            writeln!(
+                f,
+                "  attack    {}: {refused} refused, {accepted} accepted, {otherwise} refused otherwise,\n            \
+                 {unanswered} unanswered",
+                attack.name
+            )?;
+        }
+        for fault in &self.0.faults {
+            writeln!(f, "  fault     {}: {} times", fault.name, count(fault.committed))?;
+        }
+        let strangers = self.0.strangers;
+        if strangers.agents > 0 {
+            let (refused, accepted) = (count(strangers.refused), count(strangers.accepted));
+            writeln!(
+                f,
+                "  strangers {}: {refused} check-ins refused, {accepted} accepted",
+                strangers.agents
+            )?;
+        }
+        Ok(())
+    }
+
     fn baseline(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(baseline) = &self.0.baseline else {
             return Ok(());
@@ -163,9 +196,10 @@ impl Summary<'_> {
                 .map_or_else(|| "nothing measured".to_owned(), plain);
             writeln!(
                 f,
-                "  {} {}: {value} (limit {})",
+                "  {} {}: {value} ({} {})",
                 word(threshold.ok),
                 threshold.name,
+                if threshold.at_least { "at least" } else { "limit" },
                 plain(threshold.limit)
             )?;
         }

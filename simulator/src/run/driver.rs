@@ -4,12 +4,14 @@ use super::RunError;
 use crate::admin::AdminError;
 use crate::event::{ErrorKind, Event, Postponement, Sender};
 use crate::fleet::{Decision, Fleet, Overdue};
-use crate::pace::Pacer;
+use crate::pace::{Due, Pacer};
+use crate::presence::Presence;
 use crate::progress::Progress;
 use crate::scenario::{Scenario, Until};
 use crate::simulated_host::VirtualState;
 use crate::stats::Snapshot;
 use crate::virtual_agent::{Ends, Site};
+use oco_agent::host::PowerAction;
 use oco_protocol::rpc::Method;
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -33,6 +35,7 @@ enum Report {
         agent: u32,
         state: VirtualState,
         had_jobs: bool,
+        power: Option<PowerAction>,
     },
 }
 
@@ -55,6 +58,7 @@ pub(super) struct Over {
 pub(super) struct Driver {
     scenario: Arc<Scenario>,
     fleet: Fleet,
+    presence: Presence,
     pacer: Pacer,
     site: Arc<Site>,
     events: Sender,
@@ -69,6 +73,7 @@ impl Driver {
     pub(super) fn new(
         scenario: Arc<Scenario>,
         fleet: Fleet,
+        presence: Presence,
         pacer: Pacer,
         site: Arc<Site>,
         events: Sender,
@@ -77,6 +82,7 @@ impl Driver {
         Self {
             scenario,
             fleet,
+            presence,
             pacer,
             site,
             events,
@@ -115,8 +121,7 @@ impl Driver {
                 }
                 due = self.pacer.due() => {
                     for due in due {
-                        let decision = self.fleet.due(due.agent, due.planned, due.round == 0);
-                        self.perform(due.agent, decision).await;
+                        self.due(due).await;
                     }
                 }
                 Some(report) = self.reports.recv() => self.take(report).await,
@@ -146,6 +151,16 @@ impl Driver {
         })
     }
 
+    async fn due(&mut self, due: Due) {
+        match self.presence.admit(&due) {
+            Some(first) => {
+                let decision = self.fleet.due(due.agent, due.planned, first);
+                self.perform(due.agent, decision).await;
+            }
+            None => self.postponed(Postponement::Away).await,
+        }
+    }
+
     async fn perform(&mut self, agent: u32, decision: Decision) {
         match decision {
             Decision::Start { state, planned } => self.waiting.push_back(Waiting {
@@ -172,8 +187,13 @@ impl Driver {
                 agent,
                 state,
                 had_jobs,
+                power,
             } => {
                 self.in_flight -= u32::from(!had_jobs);
+                if let Some(action) = power {
+                    let back = self.presence.power(agent, action);
+                    self.site.restarts(agent, back);
+                }
                 let (Overdue { owed, missed }, next) = self.fleet.done(agent, state);
                 self.missed(missed).await;
                 if let (Some(planned), Some(state)) = (owed, next) {
@@ -296,12 +316,13 @@ async fn check_in(
     if had_jobs && report.send(Report::JobsBegan { agent }).await.is_err() {
         return;
     }
-    let state = Box::pin(checked_in.finish(&site)).await;
+    let (state, power) = Box::pin(checked_in.finish(&site)).await;
     let _ = report
         .send(Report::Done {
             agent,
             state,
             had_jobs,
+            power,
         })
         .await;
 }

@@ -1,13 +1,17 @@
 //! The server of a run: one embedded in this process, or one that runs already.
 
 use super::RunError;
+use crate::admin::Credentials;
+use crate::http;
 use crate::redact::{redacted, redacted_text};
-use oco_mock_server::{Config, Server, ServerHandle};
+use crate::scenario::Fleet;
+use oco_mock_server::{Config, Server, ServerHandle, Tls};
 use oco_protocol::Key;
 use oco_protocol::rpc::AGENT_API_PATH;
 use reqwest::Url;
 use std::error::Error;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -18,6 +22,7 @@ const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
 /// Which server to run against.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "there is one in a run")]
 pub enum ServerChoice {
     /// A mock server in this process, with an empty database.
     Embedded,
@@ -34,6 +39,10 @@ pub struct External {
     pub agent_key: Key,
     /// The key of a mock server's REST API.
     pub api_key: Option<Key>,
+    /// Who administers through the client API.
+    pub client_api: Option<Credentials>,
+    /// PEM file of certificates to trust beside the system's.
+    pub ca: Option<PathBuf>,
 }
 
 /// A text that names no server.
@@ -81,16 +90,16 @@ struct Embedded {
 
 impl RunningServer {
     /// Starts the embedded server, or makes sure that the other one answers.
-    pub(super) async fn start(choice: ServerChoice) -> Result<Self, RunError> {
+    pub(super) async fn start(choice: ServerChoice, fleet: &Fleet) -> Result<Self, RunError> {
         match choice {
             ServerChoice::External(access) => {
-                greet(&access.url).await?;
+                greet(&access.url, access.ca.as_deref()).await?;
                 Ok(Self {
                     access,
                     embedded: None,
                 })
             }
-            ServerChoice::Embedded => start_embedded().await,
+            ServerChoice::Embedded => start_embedded(fleet.tls).await,
         }
     }
 
@@ -104,6 +113,14 @@ impl RunningServer {
 
     pub(super) fn api_key(&self) -> Option<&Key> {
         self.access.api_key.as_ref()
+    }
+
+    pub(super) fn client_api(&self) -> Option<&Credentials> {
+        self.access.client_api.as_ref()
+    }
+
+    pub(super) fn ca(&self) -> Option<&Path> {
+        self.access.ca.as_deref()
     }
 
     pub(super) fn is_embedded(&self) -> bool {
@@ -146,7 +163,7 @@ impl RunningServer {
     }
 }
 
-async fn start_embedded() -> Result<RunningServer, RunError> {
+async fn start_embedded(tls: bool) -> Result<RunningServer, RunError> {
     fn failed<E: Error + Send + Sync + 'static>(operation: &'static str) -> impl FnOnce(E) -> RunError {
         move |source| RunError::Embedded {
             operation,
@@ -159,8 +176,13 @@ async fn start_embedded() -> Result<RunningServer, RunError> {
         .await
         .map_err(failed("no free port on 127.0.0.1"))?;
     let shutdown = CancellationToken::new();
+    let authority = Tls::OwnAuthority {
+        folder: folder.path().to_owned(),
+        names: Vec::new(),
+    };
     let config = Config {
         database: format!("sqlite:{}", folder.path().join("server.db").display()),
+        tls: tls.then_some(authority),
         ..Config::default()
     };
     let handle = Server::start(config, listener, shutdown.clone().cancelled_owned()).await;
@@ -170,6 +192,8 @@ async fn start_embedded() -> Result<RunningServer, RunError> {
         url,
         agent_key: handle.agent_key.clone(),
         api_key: Some(handle.api_key.clone()),
+        client_api: None,
+        ca: handle.ca_certificate.clone(),
     };
     Ok(RunningServer {
         access,
@@ -182,16 +206,12 @@ async fn start_embedded() -> Result<RunningServer, RunError> {
 }
 
 /// Any answer will do, a refusal included.
-async fn greet(url: &Url) -> Result<(), RunError> {
+async fn greet(url: &Url, ca: Option<&Path>) -> Result<(), RunError> {
     let failed = |source: reqwest::Error| RunError::Unreachable {
         url: redacted(url),
         source: source.without_url(),
     };
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(FIRST_ANSWER)
-        .build()
-        .map_err(failed)?;
+    let client = http::client(ca, FIRST_ANSWER)?;
     client.get(url.clone()).send().await.map(drop).map_err(failed)
 }
 

@@ -22,7 +22,7 @@ fn a_description_alone_is_a_scenario() {
 
 #[test]
 fn bad_scenarios_are_refused_with_line_key_and_accepted_values() {
-    let cases: [(&str, &[&str]); 19] = [
+    let cases: [(&str, &[&str]); 34] = [
         ("", &["x.toml", "line 1", "missing field `description`"]),
         (
             "description = \"\"\n[fleet]\nsiez = 3",
@@ -96,6 +96,67 @@ fn bad_scenarios_are_refused_with_line_key_and_accepted_values() {
         (
             "description = \"\"\n[[convergence]]\nname = \"c\"\ngoal = \"done\"\nwithin = 5",
             &["line 4", "`done`", "`registered`, `finished`, `succeeded`"],
+        ),
+        (
+            "description = \"\"\n[fleet.hardware]\nserver = 1",
+            &["fleet.hardware", "macos", "laptop or desktop"],
+        ),
+        (
+            "description = \"\"\n[fleet.generations]\nkeyed = 0",
+            &["fleet.generations", "signed or keyed"],
+        ),
+        (
+            "description = \"\"\n[fleet.software]\npopularity = 11.0",
+            &["line 3", "popularity", "0 to 10"],
+        ),
+        (
+            "description = \"\"\n[[fleet.software.package]]\nname = \"p\"\nshare = 1\nos = [\"bsd\"]",
+            &["line 5", "`bsd`", "`linux`, `macos`, `windows`"],
+        ),
+        (
+            "description = \"\"\n[[clock]]\nshare = 0.1",
+            &["line 3", "clock", "ahead or behind"],
+        ),
+        (
+            "description = \"\"\n[[clock]]\nshare = 0.6\nahead = 1\n[[clock]]\nshare = 0.6\nbehind = 1",
+            &["line 6", "clock.share", "at most 1"],
+        ),
+        (
+            "description = \"\"\n[[offline]]\nshare = 1\nfrom = 1\nfor = 10\nevery = 5",
+            &["line 6", "offline.every", "10s"],
+        ),
+        (
+            "description = \"\"\n[churn]\njoin = { share = 2, from = 1 }",
+            &["line 3", "share from 0 to 1"],
+        ),
+        (
+            "description = \"\"\n[[adversary]]\nname = \"a\"\nkind = \"thief\"",
+            &["line 4", "`thief`", "`wrong-key`", "`slow-reader`"],
+        ),
+        (
+            "description = \"\"\n[[adversary]]\nname = \"a\"\nkind = \"replay\"\ncount = 0",
+            &["line 5", "1 to 1000"],
+        ),
+        (
+            "description = \"\"\n[[fault]]\nname = \"f\"\nat = 1\nfault = { kind = \"status\", code = 200 }",
+            &["line 3", "fault", "400 to 599"],
+        ),
+        (
+            "description = \"\"\n[[fault]]\nname = \"f\"\nat = 1\nselect = { from = 5.0 }\nfault = { kind = \"duplicate-jobs\" }",
+            &["line 3", "fault.at and fault.for"],
+        ),
+        (
+            "description = \"\"\n[[admin.package]]\nname = \"p\"\nprocedure = \"x\"\npost_action = \"reboot\"",
+            &["line 5", "`reboot`", "`restart`"],
+        ),
+        (
+            "description = \"\"\n[[admin.package]]\nname = \"p\"\nprocedure = \"x\"\n[[admin.package]]\nname = \"q\"\n\
+             procedure = \"x\"\n[admin.package.jobs]\nfailure_share = 1",
+            &["admin.package.procedure", "\"q\"", "of its own"],
+        ),
+        (
+            "description = \"\"\n[[convergence]]\nname = \"c\"\ngoal = \"applied\"\nwithin = 5",
+            &["line 4", "convergence.policies", "applied"],
         ),
     ];
     for (text, parts) in cases {

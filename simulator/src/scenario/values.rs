@@ -40,6 +40,19 @@ limited!(
     PackageSize, u32, 0, 65536
 );
 
+limited!(
+    /// Most output of a procedure, bytes.
+    Output, u32, 0, 1048576
+);
+limited!(
+    /// Number of adversaries of one kind.
+    Attackers, u16, 1, 1000
+);
+limited!(
+    /// Length of a password.
+    PasswordLength, u16, 1, 256
+);
+
 impl PackageSize {
     /// A package without a file.
     pub const NONE: Self = Self(0);
@@ -55,6 +68,38 @@ impl FleetSize {
         } else {
             Err(expected())
         }
+    }
+}
+
+/// How many times shorter a scenario is than it is written.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Compression(f64);
+
+impl Compression {
+    /// From the command line.
+    pub fn from_argument(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(factor) if (1.0..=100_000.0).contains(&factor) => Ok(Self(factor)),
+            _ => Err(format!(
+                "{text:?} is no compression: expected a number from 1 to 100000, such as 60"
+            )),
+        }
+    }
+
+    /// A shorter time, in whole milliseconds.
+    pub(super) fn of(self, span: Span) -> Span {
+        Span(Duration::from_millis(Span(span.0.div_f64(self.0)).as_millis()))
+    }
+
+    /// The same of milliseconds.
+    pub(super) fn of_ms(self, ms: u64) -> u64 {
+        self.of(Span(Duration::from_millis(ms))).as_millis()
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -120,6 +165,46 @@ impl<'de> Deserialize<'de> for Share {
             }
         }
         deserializer.deserialize_f64(Visitor)
+    }
+}
+
+/// How much more or less common something is: 0 to 10.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Deserialize)]
+#[serde(try_from = "f64")]
+pub struct Popularity(pub f64);
+
+impl Default for Popularity {
+    fn default() -> Self {
+        Self(1.0)
+    }
+}
+
+impl TryFrom<f64> for Popularity {
+    type Error = String;
+
+    fn try_from(factor: f64) -> Result<Self, String> {
+        if (0.0..=10.0).contains(&factor) {
+            Ok(Self(factor))
+        } else {
+            Err(format!("popularity {factor}: expected a factor from 0 to 10"))
+        }
+    }
+}
+
+/// A number above 0.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Deserialize)]
+#[serde(try_from = "f64")]
+pub struct Rate(pub f64);
+
+impl TryFrom<f64> for Rate {
+    type Error = String;
+
+    fn try_from(rate: f64) -> Result<Self, String> {
+        if rate > 0.0 && rate.is_finite() {
+            Ok(Self(rate))
+        } else {
+            Err(format!("{rate}: expected a number above 0"))
+        }
     }
 }
 

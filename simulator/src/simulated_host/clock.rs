@@ -55,6 +55,11 @@ impl VirtualClock {
         }
     }
 
+    /// The time from which on it runs, or that it stands still at.
+    pub fn started(&self) -> oco_protocol::Timestamp {
+        oco_protocol::Timestamp::from_system_time(self.base)
+    }
+
     /// The time.
     pub fn now(&self) -> SystemTime {
         self.after(self.base)

@@ -1,9 +1,13 @@
 //! Convergences: what every agent has to reach, and when it was reached.
 
+use crate::event::Order;
+use crate::lot::Lots;
 use crate::scenario::{Goal, Scenario};
 use crate::stats::JobBook;
 use oco_protocol::lenient::Id;
+use std::collections::HashSet;
 use std::time::Duration;
+use toml::Spanned;
 
 /// One thing that is waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub struct Convergence {
     goal: Goal,
     deployment: Option<usize>,
     container: Option<Id>,
+    order: Option<Order>,
+    complied: HashSet<u32>,
 }
 
 impl Convergence {
@@ -45,31 +51,28 @@ impl Convergences {
     /// Those of a scenario.
     pub fn new(scenario: &Scenario) -> Self {
         let deployments = &scenario.admin.deployments;
-        let index = |name: &str| {
-            deployments
-                .iter()
-                .position(|deployment| deployment.name.get_ref() == name)
-        };
         let convergences = scenario.convergence.iter().map(|convergence| {
             let goal = *convergence.goal.get_ref();
             let registered = goal == Goal::Registered;
+            let (policies, rules) = (&scenario.admin.policies, &scenario.admin.password_rules);
+            let policies = place(&convergence.policies, policies.iter().map(|one| &one.name));
+            let rule = place(&convergence.password_rule, rules.iter().map(|one| &one.name));
             Convergence {
                 name: convergence.name.clone(),
                 within: convergence.within.0,
                 agents: 0,
                 of: if registered {
-                    scenario.fleet.own_size().into()
+                    Lots(scenario).expected().into()
                 } else {
                     0
                 },
                 began: registered.then_some(Duration::ZERO),
                 reached: None,
                 goal,
-                deployment: convergence
-                    .deployment
-                    .as_ref()
-                    .and_then(|name| index(name.get_ref())),
+                deployment: place(&convergence.deployment, deployments.iter().map(|one| &one.name)),
                 container: None,
+                order: policies.map(Order::Policies).or(rule.map(Order::Password)),
+                complied: HashSet::new(),
             }
         });
         Self(convergences.collect())
@@ -97,6 +100,21 @@ impl Convergences {
         }
     }
 
+    /// Something that `of` agents can follow was ordered at `at` after the start.
+    pub fn ordered(&mut self, order: Order, of: u64, at: Duration) {
+        for convergence in self.0.iter_mut().filter(|one| one.order == Some(order)) {
+            convergence.began = Some(at);
+            convergence.of = of;
+        }
+    }
+
+    /// An agent follows what was ordered.
+    pub fn complied(&mut self, agent: u32, order: Order) {
+        for convergence in self.0.iter_mut().filter(|one| one.order == Some(order)) {
+            convergence.complied.insert(agent);
+        }
+    }
+
     /// Looks how far all of them are, at `at` after the start.
     pub fn look(&mut self, at: Duration, registered: u32, jobs: &JobBook) {
         for convergence in self
@@ -106,6 +124,7 @@ impl Convergences {
         {
             let (agents, of) = match (&convergence.container, convergence.goal) {
                 (_, Goal::Registered) => (registered.into(), convergence.of),
+                (_, Goal::Applied | Goal::Rotated) => (convergence.complied.len() as u64, convergence.of),
                 (Some(container), goal) => jobs.computers_done(container, goal == Goal::Succeeded),
                 (None, _) => continue,
             };
@@ -117,10 +136,37 @@ impl Convergences {
     }
 }
 
+/// Which of the scenario's things a convergence names.
+fn place<'a>(
+    name: &Option<Spanned<String>>,
+    mut known: impl Iterator<Item = &'a Spanned<String>>,
+) -> Option<usize> {
+    let name = name.as_ref()?;
+    known.position(|known| known.get_ref() == name.get_ref())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::event::JobStep;
+
+    #[test]
+    fn policies_converge_when_everybody_who_can_follows_them() {
+        let text = "description = \"\"\n[[admin.policies]]\nname = \"p\"\nat = 1\nmachine = { \"JSON:/x:y\" = 1 }\n\
+                    [[convergence]]\nname = \"c\"\ngoal = \"applied\"\npolicies = \"p\"\nwithin = 5";
+        let mut convergences = Convergences::new(&Scenario::parse("x", "x", text).unwrap());
+        let (jobs, order) = (JobBook::default(), Order::Policies(0));
+        let second = Duration::from_secs(1);
+        convergences.look(second, 9, &jobs);
+        convergences.ordered(order, 2, second);
+        for (agent, after) in [(3, 2), (3, 3), (4, 4)] {
+            assert!(!convergences.all_reached());
+            convergences.complied(agent, order);
+            convergences.complied(agent, Order::Password(0));
+            convergences.look(second * after, 9, &jobs);
+        }
+        assert_eq!(convergences.iter().next().unwrap().took(), Some(second * 3));
+    }
 
     #[test]
     fn a_deployment_converges_when_its_last_computer_is_done() {

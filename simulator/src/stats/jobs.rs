@@ -40,6 +40,8 @@ pub struct JobBook {
     steps: HashMap<(u32, Id), (JobStep, Option<Id>)>,
     counts: JobCounts,
     ordered: u64,
+    /// Jobs that never run, as one before them has failed.
+    aborted: u64,
     deployments: HashMap<Id, Progress>,
 }
 
@@ -48,8 +50,58 @@ pub struct JobBook {
 struct Progress {
     computers: u64,
     jobs_per_computer: u64,
+    /// Whether a failed job fails those after it on the same computer.
+    aborts: bool,
     /// Ended and succeeded jobs by agent.
     by_agent: HashMap<u32, (u64, u64)>,
+    total: Standing,
+}
+
+/// How many computers are done, and how many jobs never run.
+#[derive(Debug, Clone, Copy, Default)]
+struct Standing {
+    finished: u64,
+    succeeded: u64,
+    aborted: u64,
+}
+
+impl Progress {
+    /// Of a computer with so many ended and succeeded jobs.
+    fn standing(&self, (ended, succeeded): (u64, u64)) -> Standing {
+        let jobs = self.jobs_per_computer.max(1);
+        let aborted = self.aborts && ended > succeeded;
+        Standing {
+            finished: u64::from(ended >= jobs || aborted),
+            succeeded: u64::from(succeeded >= jobs),
+            aborted: if aborted { jobs.saturating_sub(ended) } else { 0 },
+        }
+    }
+
+    /// A job of an agent has ended.
+    fn ended(&mut self, agent: u32, with_success: bool) {
+        let counts = self.by_agent.entry(agent).or_default();
+        let before = *counts;
+        counts.0 += 1;
+        counts.1 += u64::from(with_success);
+        let after = *counts;
+        let (before, after) = (self.standing(before), self.standing(after));
+        let moved = |total: u64, before: u64, after: u64| (total + after).saturating_sub(before);
+        self.total = Standing {
+            finished: moved(self.total.finished, before.finished, after.finished),
+            succeeded: moved(self.total.succeeded, before.succeeded, after.succeeded),
+            aborted: moved(self.total.aborted, before.aborted, after.aborted),
+        };
+    }
+
+    /// What a computer has to do is another now.
+    fn recount(&mut self) {
+        let standings = self.by_agent.values().map(|counts| self.standing(*counts));
+        self.total = standings.fold(Standing::default(), |sum, one| Standing {
+            finished: sum.finished + one.finished,
+            succeeded: sum.succeeded + one.succeeded,
+            aborted: sum.aborted + one.aborted,
+        });
+    }
 }
 
 impl JobBook {
@@ -68,26 +120,41 @@ impl JobBook {
         let container = container.cloned().or(known);
         self.steps.insert((agent, job), (step, container.clone()));
         if let (JobStep::Ended { succeeded }, Some(container)) = (step, container) {
-            let progress = self.deployments.entry(container).or_default();
-            let (ended, succeeded_jobs) = progress.by_agent.entry(agent).or_default();
-            *ended += 1;
-            *succeeded_jobs += u64::from(succeeded);
+            self.change(container, |progress| progress.ended(agent, succeeded));
         }
+    }
+
+    /// In this deployment a failed job fails those after it on the same computer.
+    pub fn aborts(&mut self, container: &Id) {
+        self.change(container.clone(), |progress| {
+            progress.aborts = true;
+            progress.recount();
+        });
+    }
+
+    fn change(&mut self, container: Id, change: impl FnOnce(&mut Progress)) {
+        let progress = self.deployments.entry(container).or_default();
+        let before = progress.total.aborted;
+        change(progress);
+        self.aborted = (self.aborted + progress.total.aborted).saturating_sub(before);
     }
 
     /// Takes in an order of `jobs` jobs on `computers` computers. Agents may have reported some of them already.
     pub fn deployed(&mut self, container: &Id, jobs: u64, computers: u64) {
         self.ordered += jobs;
-        let progress = self.deployments.entry(container.clone()).or_default();
-        progress.computers = computers;
-        progress.jobs_per_computer = jobs / computers.max(1);
+        self.change(container.clone(), |progress| {
+            progress.computers = computers;
+            progress.jobs_per_computer = jobs / computers.max(1);
+            progress.recount();
+        });
     }
 
     /// Jobs by state.
     pub fn counts(&self) -> JobCounts {
-        let known = self.counts.pending() + self.counts.ended();
+        let known = self.counts.pending() + self.counts.ended() + self.aborted;
         JobCounts {
             waiting: self.ordered.saturating_sub(known),
+            failed: self.counts.failed + self.aborted,
             ..self.counts
         }
     }
@@ -97,12 +164,13 @@ impl JobBook {
         let Some(progress) = self.deployments.get(container) else {
             return (0, 0);
         };
-        let done = |(ended, succeeded): &(u64, u64)| {
-            let count = if with_success { *succeeded } else { *ended };
-            count >= progress.jobs_per_computer.max(1)
+        let total = progress.total;
+        let agents = if with_success {
+            total.succeeded
+        } else {
+            total.finished
         };
-        let agents = progress.by_agent.values().filter(|counts| done(counts)).count();
-        (agents as u64, progress.computers)
+        (agents, progress.computers)
     }
 
     fn count_of(&mut self, step: JobStep) -> &mut u64 {
@@ -165,6 +233,28 @@ mod tests {
         book.step(0, Id::Number(1), Some(&CONTAINER), JobStep::Executing);
         book.step(0, Id::Number(1), None, SUCCESS);
         assert_eq!(book.computers_done(&CONTAINER, true), (1, 1));
+    }
+
+    #[test]
+    fn a_failure_ends_what_comes_after_it_where_the_deployment_says_so() {
+        let mut book = JobBook::default();
+        book.step(
+            0,
+            Id::Number(1),
+            Some(&CONTAINER),
+            JobStep::Ended { succeeded: false },
+        );
+        book.deployed(&CONTAINER, 6, 2);
+        book.aborts(&CONTAINER);
+        assert_eq!(book.computers_done(&CONTAINER, false), (1, 2));
+        let counts = book.counts();
+        assert_eq!((counts.failed, counts.pending()), (3, 3));
+        for job in 4..=6 {
+            book.step(1, Id::Number(job), Some(&CONTAINER), SUCCESS);
+        }
+        assert_eq!(book.computers_done(&CONTAINER, false), (2, 2));
+        assert_eq!(book.computers_done(&CONTAINER, true), (1, 2));
+        assert_eq!(book.counts().pending(), 0);
     }
 
     #[test]

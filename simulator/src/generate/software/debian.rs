@@ -55,13 +55,13 @@ pub struct Package<'a> {
 /// Calls `visit` with each entry of the machine's database, in its order.
 pub fn each_package(profile: &Profile, suffix: &str, now: SystemTime, mut visit: impl FnMut(&Package<'_>)) {
     let mut draw = Draw::new(profile.machine, Topic::Software, 0);
-    let total = draw.between(400, 1900);
+    let total = profile.popularity_of(draw.between(400, 1900));
     let updates = Updates::of(profile, total, now);
     let mut version = String::with_capacity(48);
     let mut item = 0;
     for (share, name, base_version, description) in KNOWN {
         item += 1;
-        if *share < 1000 && !draw.permille(*share) {
+        if *share < 1000 && !draw.permille(profile.popularity(*share)) {
             continue;
         }
         version.clear();
@@ -115,6 +115,27 @@ pub fn each_package(profile: &Profile, suffix: &str, now: SystemTime, mut visit:
             }
         }
     }
+    for (place, program) in profile.own_programs() {
+        version.clear();
+        version.push_str(&program.version);
+        push_update(&mut version, suffix, updates.revision(item + 1 + place));
+        visit(&Package {
+            name: &package_name(&program.name),
+            version: &version,
+            description: Some(program.publisher.as_str()).filter(|publisher| !publisher.is_empty()),
+            architecture: None,
+            status: Status::Installed,
+        });
+    }
+}
+
+/// A name as dpkg allows it: lower case, with dashes for what it does not know.
+fn package_name(name: &str) -> String {
+    let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c);
+    name.chars()
+        .map(|c| c.to_ascii_lowercase())
+        .map(|c| if known(c) { c } else { '-' })
+        .collect()
 }
 
 /// `/var/lib/dpkg/status`.

@@ -1,20 +1,22 @@
 //! Applications of a Mac.
 
-use super::Updates;
+use super::{Updates, revised};
+use crate::generate::traits::Program;
 use crate::generate::{Draw, Profile, Topic};
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 /// An application bundle in `/Applications`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle {
     /// Folder, without `.app`.
-    pub folder: &'static str,
+    pub folder: Cow<'static, str>,
     /// `CFBundleName`; some have none.
-    pub name: Option<&'static str>,
+    pub name: Option<Cow<'static, str>>,
     /// `CFBundleShortVersionString`; some have none.
     pub version: Option<String>,
     /// `CFBundleGetInfoString`; most have none.
-    pub info: Option<&'static str>,
+    pub info: Option<Cow<'static, str>>,
     /// The property list is a binary one.
     pub binary: bool,
 }
@@ -24,32 +26,52 @@ pub fn bundles(profile: &Profile, now: SystemTime) -> Vec<Bundle> {
     let updates = Updates::of(profile, APPS.len() as u64, now);
     (0..APPS.len())
         .filter_map(|place| bundle(profile, place, &updates))
+        .chain(
+            profile
+                .own_programs()
+                .map(|(place, program)| own(place, program, &updates)),
+        )
         .collect()
 }
 
 /// The application in that folder, if it is installed.
 pub fn bundle_in(profile: &Profile, folder: &str, now: SystemTime) -> Option<Bundle> {
-    let place = APPS.iter().position(|(_, name, ..)| *name == folder)?;
-    bundle(profile, place, &Updates::of(profile, APPS.len() as u64, now))
+    let updates = Updates::of(profile, APPS.len() as u64, now);
+    match APPS.iter().position(|(_, name, ..)| *name == folder) {
+        Some(place) => bundle(profile, place, &updates),
+        None => profile
+            .own_programs()
+            .find(|(_, program)| program.name == folder)
+            .map(|(place, program)| own(place, program, &updates)),
+    }
+}
+
+/// The bundle of a program of the fleet's own catalogue.
+fn own(place: u64, program: &Program, updates: &Updates) -> Bundle {
+    let revision = updates.revision(APPS.len() as u64 + place);
+    Bundle {
+        folder: program.name.clone().into(),
+        name: Some(program.name.clone().into()),
+        version: Some(revised(&program.version, revision)),
+        info: Some(program.publisher.clone())
+            .filter(|publisher| !publisher.is_empty())
+            .map(Cow::from),
+        binary: false,
+    }
 }
 
 fn bundle(profile: &Profile, place: usize, updates: &Updates) -> Option<Bundle> {
     let (share, folder, version, info) = APPS.get(place)?;
     let mut draw = Draw::new(profile.machine, Topic::Software, 1 + place as u64);
-    if !draw.permille(*share) {
+    if !draw.permille(profile.popularity(*share)) {
         return None;
     }
-    let revision = updates.revision(place as u64);
-    let version = if revision > 0 {
-        format!("{version}.{revision}")
-    } else {
-        (*version).to_owned()
-    };
+    let version = revised(version, updates.revision(place as u64));
     Some(Bundle {
-        folder,
-        name: draw.permille(960).then_some(*folder),
+        folder: Cow::Borrowed(folder),
+        name: draw.permille(960).then_some(Cow::Borrowed(*folder)),
         version: draw.permille(980).then_some(version),
-        info: (!info.is_empty()).then_some(*info),
+        info: (!info.is_empty()).then_some(Cow::Borrowed(*info)),
         binary: draw.permille(500),
     })
 }

@@ -1,10 +1,11 @@
 //! Programs of a Windows machine as its Uninstall keys list them, and its hotfixes.
 
-use super::Updates;
+use super::{Updates, revised};
 use crate::generate::draw::hash;
 use crate::generate::profile::Release;
-use crate::generate::{Draw, Profile, Topic};
+use crate::generate::{Draw, Profile, Topic, traits};
 use oco_agent::host::RegistryView;
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 /// An entry below an Uninstall key.
@@ -15,11 +16,11 @@ pub struct Program {
     /// Side of the registry it is on.
     pub view: RegistryView,
     /// `DisplayName`; none and empty ones occur.
-    pub name: Option<&'static str>,
+    pub name: Option<Cow<'static, str>>,
     /// `DisplayVersion`; some have none.
     pub version: Option<String>,
     /// `Publisher`.
-    pub publisher: Option<&'static str>,
+    pub publisher: Option<Cow<'static, str>>,
     /// `Comments`; few have any.
     pub comments: Option<&'static str>,
     /// `SystemComponent` is 1: not shown to users.
@@ -47,17 +48,48 @@ pub fn programs(profile: &Profile, view: RegistryView, now: SystemTime) -> Vec<P
     let mut programs: Vec<Program> = places
         .filter_map(|place| program(profile, place, &updates))
         .collect();
+    if view == RegistryView::Native {
+        let own = profile
+            .own_programs()
+            .map(|(place, program)| own(place, program, &updates));
+        programs.extend(own);
+    }
     programs.sort_by(|a, b| a.key.cmp(&b.key));
     programs
 }
 
 /// The program behind a registry key, if it is installed.
 pub fn program_at(profile: &Profile, view: RegistryView, key: &str, now: SystemTime) -> Option<Program> {
+    let updates = Updates::of(profile, PROGRAMS.len() as u64, now);
     let place = PROGRAMS
         .iter()
         .enumerate()
-        .position(|(place, entry)| entry.view == view && key_of(place, entry).eq_ignore_ascii_case(key))?;
-    program(profile, place, &Updates::of(profile, PROGRAMS.len() as u64, now))
+        .position(|(place, entry)| entry.view == view && key_of(place, entry).eq_ignore_ascii_case(key));
+    if let Some(place) = place {
+        return program(profile, place, &updates);
+    }
+    let mut own_programs = profile.own_programs();
+    let found = own_programs
+        .find(|(_, program)| view == RegistryView::Native && program.name.eq_ignore_ascii_case(key));
+    found.map(|(place, program)| own(place, program, &updates))
+}
+
+/// The entry of a program of the fleet's own catalogue.
+fn own(place: u64, program: &traits::Program, updates: &Updates) -> Program {
+    let publisher = Some(program.publisher.clone()).filter(|publisher| !publisher.is_empty());
+    Program {
+        // A backslash would make a key below the key.
+        key: program.name.replace('\\', "-"),
+        view: RegistryView::Native,
+        name: Some(program.name.clone().into()),
+        version: Some(revised(
+            &program.version,
+            updates.revision(PROGRAMS.len() as u64 + place),
+        )),
+        publisher: publisher.map(Cow::from),
+        comments: None,
+        system: false,
+    }
 }
 
 /// Name and version of the store's packages; before Windows 8 and on servers there is no store.
@@ -107,21 +139,18 @@ pub fn hotfixes(profile: &Profile, now: SystemTime) -> Vec<Hotfix> {
 fn program(profile: &Profile, place: usize, updates: &Updates) -> Option<Program> {
     let entry = PROGRAMS.get(place)?;
     let mut draw = Draw::new(profile.machine, Topic::Software, 1 + place as u64);
-    if !draw.permille(entry.share) {
+    if !draw.permille(profile.popularity(entry.share)) {
         return None;
     }
-    let revision = updates.revision(place as u64);
-    let version = match (entry.version, revision) {
-        ("", _) => None,
-        (version, 0) => Some(version.to_owned()),
-        (version, revision) => Some(format!("{version}.{revision}")),
-    };
+    let version = Some(entry.version)
+        .filter(|version| !version.is_empty())
+        .map(|version| revised(version, updates.revision(place as u64)));
     Some(Program {
         key: key_of(place, entry),
         view: entry.view,
-        name: (entry.name != NO_NAME || entry.empty_name).then_some(entry.name),
+        name: (entry.name != NO_NAME || entry.empty_name).then_some(Cow::Borrowed(entry.name)),
         version: version.filter(|_| !draw.permille(15)),
-        publisher: (!entry.publisher.is_empty()).then_some(entry.publisher),
+        publisher: (!entry.publisher.is_empty()).then_some(Cow::Borrowed(entry.publisher)),
         comments: draw.permille(60).then_some("Installed by IT (Größe: 1 GB)"),
         system: entry.system,
     })

@@ -105,8 +105,8 @@ fn version_values(release: &release::Windows) -> Values {
 
 fn program_values(program: &Program) -> Values {
     let texts = [
-        ("DisplayName", program.name),
-        ("Publisher", program.publisher),
+        ("DisplayName", program.name.as_deref()),
+        ("Publisher", program.publisher.as_deref()),
         ("Comments", program.comments),
     ];
     let mut values: Values = texts

@@ -56,6 +56,7 @@ fn report(shard: Shard, requests: &[Recorded]) -> RunReport {
         agents_started: shard.size(AGENTS),
         bytes_per_idle_agent: 160,
         process: ProcessFigures::default(),
+        faults: Vec::new(),
         command: String::new(),
     };
     RunReport::new(&scenario, &stats, circumstances)

@@ -1,0 +1,83 @@
+//! What only a mock server has: settings, policies, rules and faults.
+
+use super::{Admin, AdminError, Created};
+use crate::scenario::{EventRule, PasswordRule, PolicySet, ServerFault, Settings};
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::json;
+
+#[derive(Deserialize)]
+struct Committed {
+    committed: u64,
+}
+
+impl Admin {
+    /// Changes settings.
+    pub async fn change_settings(&self, settings: Settings) -> Result<(), AdminError> {
+        let Some(interval) = settings.update_interval else {
+            return Ok(());
+        };
+        let body = json!({ "update_interval": interval.0.as_secs() });
+        let action = "change the settings";
+        self.call::<IgnoredAny>(action, Method::PUT, "settings", Some(&body))
+            .await
+            .map(drop)
+    }
+
+    /// Replaces the policies for all computers.
+    pub async fn set_policies(&self, policies: &PolicySet) -> Result<(), AdminError> {
+        let body = json!({ "machine": policies.machine });
+        let action = format!("set policies {:?}", policies.name.get_ref());
+        self.call::<IgnoredAny>(&action, Method::PUT, "policies", Some(&body))
+            .await
+            .map(drop)
+    }
+
+    /// Adds an event rule.
+    pub async fn add_event_rule(&self, rule: &EventRule) -> Result<(), AdminError> {
+        let body = json!({ "log": rule.log, "query": rule.query });
+        let action = format!("add event rule {:?}", rule.name.get_ref());
+        self.call::<Created>(&action, Method::POST, "event-rules", Some(&body))
+            .await
+            .map(drop)
+    }
+
+    /// Adds a password rule. One for the same account that is there already does as well.
+    pub async fn add_password_rule(&self, rule: &PasswordRule) -> Result<(), AdminError> {
+        let body = json!({
+            "username": rule.username,
+            "alphabet": rule.alphabet,
+            "length": rule.length.0,
+            "valid_for": rule.valid_for.0.0.as_secs().max(1),
+        });
+        let action = format!("add password rule {:?}", rule.name.get_ref());
+        let added = self
+            .call::<Created>(&action, Method::POST, "password-rules", Some(&body))
+            .await;
+        match added {
+            Err(AdminError::Refused {
+                status: StatusCode::CONFLICT,
+                ..
+            }) => Ok(()),
+            added => added.map(drop),
+        }
+    }
+
+    /// Has the server commit a fault from now on; its id.
+    pub async fn add_fault(&self, fault: &ServerFault) -> Result<i64, AdminError> {
+        let action = format!("add fault {:?}", fault.name.get_ref());
+        let body = serde_json::to_value(fault.rule()).map_err(|error| AdminError::answer(&action, error))?;
+        let created: Created = self.call(&action, Method::POST, "faults", Some(&body)).await?;
+        Ok(created.id)
+    }
+
+    /// Removes a fault; how often the server has committed it.
+    pub async fn remove_fault(&self, fault: &ServerFault, id: i64) -> Result<u64, AdminError> {
+        let action = format!("remove fault {:?}", fault.name.get_ref());
+        let removed: Committed = self
+            .call(&action, Method::DELETE, &format!("faults/{id}"), None)
+            .await?;
+        Ok(removed.committed)
+    }
+}

@@ -7,19 +7,23 @@ use crate::admin::{Admin, AdminError};
 use crate::connections::Connections;
 use crate::event;
 use crate::fleet::Fleet;
+use crate::metrics::{Identity, MetricsServer};
 use crate::pace::{Pacer, Plan};
 use crate::process::{self, ProcessFigures};
 use crate::progress::Progress;
 use crate::report::{Circumstances, RunReport};
 use crate::scenario::Scenario;
 use crate::simulated_host::{InvalidSetting, SharedSettings, VirtualClock, VirtualState};
+use crate::state_file::{self, StateFile, StateFileError};
 use crate::stats::{Snapshot, Stats};
 use crate::virtual_agent::{Ends, Site};
 use oco_agent::server_client::HttpError;
 use oco_protocol::Key;
 use reqwest::Url;
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -45,6 +49,12 @@ pub struct Options {
     pub command: String,
     /// What time it is: agents take their time from there.
     pub now: SystemTime,
+    /// When the fleet starts, once everything is prepared: shards on different machines start together.
+    pub start_at: Option<SystemTime>,
+    /// Where the agents come from and are kept; none: they are newly installed, and gone at the end.
+    pub state: Option<StateFile>,
+    /// Where live figures are served.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// A run that could not begin, or lost its administrator.
@@ -87,9 +97,35 @@ pub enum RunError {
     /// The server's URL cannot stand in an agent's configuration.
     #[error(transparent)]
     Setting(#[from] InvalidSetting),
+    /// The agents of an earlier run.
+    #[error(transparent)]
+    State(#[from] StateFileError),
+    /// Nobody could scrape anything.
+    #[error("cannot serve metrics at {address}; name another address with --metrics")]
+    Metrics {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The other shards are under way already.
+    #[error("the start was to be {} s ago, by now; choose a later --start-at", .0.as_secs())]
+    TooLate(Duration),
+    /// Somebody ended it before it began.
+    #[error("interrupted before the start")]
+    InterruptedBeforeStart,
     /// A task panicked, which is a defect.
     #[error("the {0} panicked; please report this defect with the message above")]
     Lost(&'static str),
+}
+
+/// A run that is over.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its outcome.
+    pub report: RunReport,
+    /// Whether its agents are kept, if they were to be.
+    pub saved: Result<(), StateFileError>,
 }
 
 /// Runs a scenario until it is over or `interrupt` completes.
@@ -97,7 +133,9 @@ pub async fn run(
     options: Options,
     mut progress: Progress,
     interrupt: impl Future<Output = ()>,
-) -> Result<RunReport, RunError> {
+) -> Result<Finished, RunError> {
+    let entered = Instant::now();
+    let mut interrupt = pin!(interrupt);
     process::raise_open_file_limit();
     // Fails only where the program has installed a provider already, which is just as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -107,8 +145,18 @@ pub async fn run(
     let ends = Ends::default();
     let connections = Connections::new(server.agent_url(), scenario.connections.source_addresses.0)?;
     let administrator = Administrator::prepare(&scenario, &server).await?;
+    let fleet = fleet(&scenario, &server, options.state.as_ref())?;
+    let (publish, snapshots) = watch::channel(Snapshot::default());
+    let metrics = metrics(&scenario, options.metrics, &snapshots).await?;
+    let time = |instant: Instant| options.now + instant.saturating_duration_since(entered);
+    if let Some(start_at) = options.start_at {
+        tokio::select! {
+            waited = wait_until(start_at, time(Instant::now())) => waited?,
+            () = &mut interrupt => return Err(RunError::InterruptedBeforeStart),
+        }
+    }
     let start = Instant::now();
-    let clock = VirtualClock::running(options.now, start).with_machine_at(scenario.fleet.start.0);
+    let clock = VirtualClock::running(time(start), start).with_machine_at(scenario.fleet.start.0);
     let site = Arc::new(Site::new(
         scenario.clone(),
         connections,
@@ -116,10 +164,7 @@ pub async fn run(
         events.clone(),
         ends.clone(),
     ));
-    let installed = installed(&server)?;
-    let fleet = Fleet::new(scenario.fleet.shard, scenario.fleet.size.0, |_| installed.clone());
     let pacer = Pacer::new(Plan::new(&scenario), scenario.fleet.shard, start);
-    let (publish, snapshots) = watch::channel(Snapshot::default());
     let collector = tokio::spawn(collector::collect(
         Stats::new(&scenario, start),
         receiver,
@@ -133,15 +178,18 @@ pub async fn run(
         events.clone(),
     );
     let driver = Driver::new(scenario.clone(), fleet, pacer, site.clone(), events);
-    let over = driver
+    let (over, fleet) = driver
         .drive(start, snapshots, administrator, &mut progress, interrupt, &ends)
         .await;
     progress.finish();
-    drop(site);
+    drop((site, metrics));
+    let saved = options
+        .state
+        .map_or(Ok(()), |file| file.save(&scenario.fleet, &fleet));
     let over = over?;
     let stats = collector.await.map_err(|_| RunError::Lost("collector"))?;
     let circumstances = Circumstances {
-        started: options.now,
+        started: time(start),
         duration: over.duration,
         interrupted: over.interrupted,
         server: server.name(),
@@ -152,16 +200,52 @@ pub async fn run(
         command: options.command,
     };
     server.stop().await;
-    Ok(RunReport::new(&scenario, &stats, circumstances))
+    Ok(Finished {
+        report: RunReport::new(&scenario, &stats, circumstances),
+        saved,
+    })
 }
 
-/// What an agent is installed with.
-fn installed(server: &RunningServer) -> Result<VirtualState, InvalidSetting> {
+/// The agents: those of the state file, newly installed ones else.
+fn fleet(scenario: &Scenario, server: &RunningServer, file: Option<&StateFile>) -> Result<Fleet, RunError> {
     let settings = SharedSettings::new([("server", "api-url", server.agent_url().as_str())])?;
-    Ok(VirtualState::installed(
-        Arc::new(settings),
-        server.agent_key().expose(),
-    ))
+    let settings = Arc::new(settings);
+    let known = match file {
+        Some(file) => file.load(&scenario.fleet, &settings)?,
+        None => Vec::new(),
+    };
+    let installed = VirtualState::installed(settings, server.agent_key().expose());
+    let (shard, size) = (scenario.fleet.shard, scenario.fleet.size.0);
+    Ok(state_file::fleet(shard, size, known, &installed))
+}
+
+async fn metrics(
+    scenario: &Scenario,
+    address: Option<SocketAddr>,
+    snapshots: &watch::Receiver<Snapshot>,
+) -> Result<Option<MetricsServer>, RunError> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let identity = Identity {
+        scenario: scenario.name.clone(),
+        seed: scenario.fleet.seed,
+        shard: scenario.fleet.shard,
+    };
+    let server = MetricsServer::start(address, identity, snapshots.clone()).await;
+    server
+        .map(Some)
+        .map_err(|source| RunError::Metrics { address, source })
+}
+
+async fn wait_until(start: SystemTime, now: SystemTime) -> Result<(), RunError> {
+    match start.duration_since(now) {
+        Ok(left) => {
+            tokio::time::sleep(left).await;
+            Ok(())
+        }
+        Err(past) => Err(RunError::TooLate(past.duration())),
+    }
 }
 
 /// What an administrator works with, if the scenario has one.

@@ -9,10 +9,11 @@ use crate::report::baseline::{self, DEFAULT_REGRESSION, Incomparable};
 use crate::report::merge::MergeError;
 use crate::report::text::Summary;
 use crate::report::{ReportError, ReportFile, RunReport, html, json};
-use crate::run::{self, External, Options, RunError, ServerChoice};
+use crate::run::{self, External, Finished, Options, RunError, ServerChoice};
 use crate::scenario::{self, Compression, FleetSize, MachineTime, Scenario, ScenarioError, Share};
 use crate::shard::Shard;
 use crate::simulated_host::recording::{self, ShowError};
+use crate::state_file::{StateFile, StateFileError};
 use crate::verdict::Verdict;
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
@@ -22,6 +23,7 @@ use oco_protocol::Key;
 use reqwest::Url;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -93,6 +95,15 @@ struct RunArgs {
     /// Run only part I (from 0) of N of the fleet; `merge` makes one report of all
     #[arg(long, value_name = "I/N", requires = "server")]
     shard: Option<Shard>,
+    /// Where the agents' keys and timestamps are kept: the next run with it goes on with the same registered computers
+    #[arg(long, value_name = "FILE", requires = "server")]
+    state: Option<PathBuf>,
+    /// When the fleet starts, such as 2026-10-05T08:00:00Z: shards on several machines start together
+    #[arg(long, value_name = "TIME")]
+    start_at: Option<MachineTime>,
+    /// Serve live figures for Prometheus at http://ADDR/metrics, such as 127.0.0.1:9464
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<SocketAddr>,
     /// Earlier result (of --json) to compare with: a run that is slower than the limit fails
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
@@ -155,6 +166,9 @@ pub enum CliError {
     /// An earlier result of something else.
     #[error(transparent)]
     Baseline(#[from] Incomparable),
+    /// The agents of an earlier run.
+    #[error(transparent)]
+    State(#[from] StateFileError),
     /// The run.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -225,15 +239,19 @@ impl RunArgs {
         if html_file.is_same(&json_file) {
             return Err(CliError::SameFile(self.report));
         }
+        let state = self.state.as_deref().map(StateFile::prepare).transpose()?;
         let progress = Progress::new(scenario.run.duration.0);
         let (server, command) = (self.server_choice(), self.again(&scenario));
         let limit = self.regression.or(scenario.thresholds.regression);
-        let mut report = run::run(
+        let Finished { mut report, saved } = run::run(
             Options {
                 scenario,
                 server,
                 command,
                 now,
+                start_at: self.start_at.map(|time| time.0),
+                state,
+                metrics: self.metrics,
             },
             progress,
             interrupt,
@@ -243,13 +261,18 @@ impl RunArgs {
             let limit = limit.unwrap_or(DEFAULT_REGRESSION);
             baseline::compare(&mut report, file, before, limit);
         }
-        Ok(outcome(
+        let mut outcome = outcome(
             &report,
             &[
                 ("Report", &html_file, html::render(&report)),
                 ("Result", &json_file, json::render(&report)),
             ],
-        ))
+        );
+        if let Err(error) = saved {
+            outcome.problems.push(describe(&error));
+            outcome.code = UNUSABLE;
+        }
+        Ok(outcome)
     }
 
     /// The result to compare with: read before the run, so that a wrong one does not cost it.
@@ -333,6 +356,9 @@ impl RunArgs {
                 let _ = write!(text, " --ca-file {}", quoted(&file.to_string_lossy()));
             }
         }
+        if let Some(state) = &self.state {
+            let _ = write!(text, " --state {}", quoted(&state.display().to_string()));
+        }
         text
     }
 }
@@ -363,8 +389,8 @@ fn outcome(report: &RunReport, files: &[(&str, &ReportFile, Result<String, Repor
 }
 
 /// An error with its causes.
-fn describe(error: &ReportError) -> String {
-    match std::error::Error::source(error) {
+fn describe(error: &dyn std::error::Error) -> String {
+    match error.source() {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     }

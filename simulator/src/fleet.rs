@@ -63,7 +63,7 @@ pub struct Fleet {
 
 impl Fleet {
     /// A shard's agents of a fleet of that size, each in the state that `installed` makes for its index.
-    pub fn new(shard: Shard, size: u32, installed: impl Fn(u32) -> VirtualState) -> Self {
+    pub fn new(shard: Shard, size: u32, mut installed: impl FnMut(u32) -> VirtualState) -> Self {
         Self {
             shard,
             slots: shard
@@ -114,6 +114,19 @@ impl Fleet {
             *slot = Slot::Idle(state);
         }
         (overdue, None)
+    }
+
+    /// Takes back the state of an agent whose check-in is not begun any more.
+    pub fn put_back(&mut self, agent: u32, state: VirtualState) -> Overdue {
+        self.overdue(agent, Slot::Idle(state))
+    }
+
+    /// The states of all agents in the order of their places; none of one that is busy, whose state is with its task.
+    pub fn states(&self) -> impl Iterator<Item = Option<&VirtualState>> {
+        self.slots.iter().map(|slot| match slot {
+            Slot::Idle(state) => Some(state),
+            Slot::CheckingIn { .. } | Slot::RunningJobs => None,
+        })
     }
 
     /// Takes the check-ins that every agent owes or has missed: the run is over.

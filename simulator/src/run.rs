@@ -9,6 +9,7 @@ use crate::connections::Connections;
 use crate::event;
 use crate::fleet::Fleet;
 use crate::http::ClientError;
+use crate::metrics::{Identity, MetricsServer};
 use crate::pace::{Pacer, Plan};
 use crate::presence::Presence;
 use crate::process::{self, ProcessFigures};
@@ -16,12 +17,15 @@ use crate::progress::Progress;
 use crate::report::{Circumstances, RunReport};
 use crate::scenario::{self, AdversaryKind, Scenario};
 use crate::simulated_host::{InvalidSetting, VirtualClock};
+use crate::state_file::{StateFile, StateFileError};
 use crate::stats::{Snapshot, Stats};
 use crate::virtual_agent::{Ends, Site};
 use oco_agent::server_client::HttpError;
 use reqwest::Url;
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -50,6 +54,27 @@ pub struct Options {
     pub command: String,
     /// What time it is: agents take their time from there.
     pub now: SystemTime,
+    /// When the fleet starts, once everything is prepared: shards on different machines start together.
+    pub start_at: Option<SystemTime>,
+    /// Where the agents come from and are kept; none: they are newly installed, and gone at the end.
+    pub state: Option<StateFile>,
+    /// Where live figures are served.
+    pub metrics: Option<SocketAddr>,
+}
+
+impl Options {
+    /// To run it at once, with newly installed agents that are gone at the end, and without live figures.
+    pub fn new(scenario: Scenario, server: ServerChoice, now: SystemTime) -> Self {
+        Self {
+            scenario,
+            server,
+            command: String::new(),
+            now,
+            start_at: None,
+            state: None,
+            metrics: None,
+        }
+    }
 }
 
 /// A run that could not begin, or lost its administrator.
@@ -113,9 +138,35 @@ pub enum RunError {
     /// The server's URL cannot stand in an agent's configuration.
     #[error(transparent)]
     Setting(#[from] InvalidSetting),
+    /// The agents of an earlier run.
+    #[error(transparent)]
+    State(#[from] StateFileError),
+    /// Nobody could scrape anything.
+    #[error("cannot serve metrics at {address}; name another address with --metrics")]
+    Metrics {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The other shards are under way already.
+    #[error("the start was to be {} s ago, by now; choose a later --start-at", .0.as_secs())]
+    TooLate(Duration),
+    /// Somebody ended it before it began.
+    #[error("interrupted before the start")]
+    InterruptedBeforeStart,
     /// A task panicked, which is a defect.
     #[error("the {0} panicked; please report this defect with the message above")]
     Lost(&'static str),
+}
+
+/// A run that is over.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its outcome.
+    pub report: RunReport,
+    /// Whether its agents are kept, if they were to be.
+    pub saved: Result<(), StateFileError>,
 }
 
 /// Runs a scenario until it is over or `interrupt` completes.
@@ -123,7 +174,9 @@ pub async fn run(
     options: Options,
     mut progress: Progress,
     interrupt: impl Future<Output = ()>,
-) -> Result<RunReport, RunError> {
+) -> Result<Finished, RunError> {
+    let entered = Instant::now();
+    let mut interrupt = pin!(interrupt);
     process::raise_open_file_limit();
     // Fails only where the program has installed a provider already, which is just as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -134,8 +187,18 @@ pub async fn run(
     let ends = Ends::default();
     let connections = Connections::new(server.agent_url(), &scenario.connections, server.ca())?;
     let administrator = Administrator::prepare(&scenario, &server).await?;
+    let fleet = fleet(&scenario, &server, options.state.as_ref())?;
+    let (publish, snapshots) = watch::channel(Snapshot::default());
+    let metrics = metrics(&scenario, options.metrics, &snapshots).await?;
+    let time = |instant: Instant| options.now + instant.saturating_duration_since(entered);
+    if let Some(start_at) = options.start_at {
+        tokio::select! {
+            waited = wait_until(start_at, time(Instant::now())) => waited?,
+            () = &mut interrupt => return Err(RunError::InterruptedBeforeStart),
+        }
+    }
     let start = Instant::now();
-    let clock = VirtualClock::running(options.now, start).with_machine_at(scenario.fleet.start.0);
+    let clock = VirtualClock::running(time(start), start).with_machine_at(scenario.fleet.start.0);
     let site = Arc::new(Site::new(
         scenario.clone(),
         connections,
@@ -144,13 +207,8 @@ pub async fn run(
         events.clone(),
         ends.clone(),
     ));
-    let installed = Installed::new(&server)?;
-    let fleet = Fleet::new(scenario.fleet.shard, scenario.fleet.size.0, |agent| {
-        installed.of(&scenario, agent)
-    });
     let presence = Presence::new(scenario.clone(), start);
     let pacer = Pacer::new(Plan::new(&scenario), scenario.fleet.shard, start);
-    let (publish, snapshots) = watch::channel(Snapshot::default());
     let collector = tokio::spawn(collector::collect(
         Stats::new(&scenario, start),
         receiver,
@@ -167,15 +225,18 @@ pub async fn run(
         events.clone(),
     );
     let driver = Driver::new(scenario.clone(), fleet, presence, pacer, site.clone(), events);
-    let over = driver
+    let (over, fleet) = driver
         .drive(start, snapshots, administrator, &mut progress, interrupt, &ends)
         .await;
     progress.finish();
-    drop((site, attackers));
+    drop((site, attackers, metrics));
+    let saved = options
+        .state
+        .map_or(Ok(()), |file| file.save(&scenario.fleet, &fleet));
     let over = over?;
     let stats = collector.await.map_err(|_| RunError::Lost("collector"))?;
     let circumstances = Circumstances {
-        started: options.now,
+        started: time(start),
         duration: over.duration,
         interrupted: over.interrupted,
         server: server.name(),
@@ -187,7 +248,10 @@ pub async fn run(
         command: options.command,
     };
     server.stop().await;
-    Ok(RunReport::new(&scenario, &stats, circumstances))
+    Ok(Finished {
+        report: RunReport::new(&scenario, &stats, circumstances),
+        saved,
+    })
 }
 
 /// Reading slowly takes a connection that nothing else reads from.
@@ -198,5 +262,45 @@ fn check_adversaries(scenario: &Scenario, url: &Url) -> Result<(), RunError> {
             name: adversary.name.get_ref().clone(),
         }),
         _ => Ok(()),
+    }
+}
+
+/// The agents: those of the state file, newly installed ones else.
+fn fleet(scenario: &Scenario, server: &RunningServer, file: Option<&StateFile>) -> Result<Fleet, RunError> {
+    let installed = Installed::new(server)?;
+    let installed = |agent| installed.of(scenario, agent);
+    let fleet = &scenario.fleet;
+    match file {
+        Some(file) => Ok(file.load(fleet, installed)?),
+        None => Ok(Fleet::new(fleet.shard, fleet.size.0, installed)),
+    }
+}
+
+async fn metrics(
+    scenario: &Scenario,
+    address: Option<SocketAddr>,
+    snapshots: &watch::Receiver<Snapshot>,
+) -> Result<Option<MetricsServer>, RunError> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let identity = Identity {
+        scenario: scenario.name.clone(),
+        seed: scenario.fleet.seed,
+        shard: scenario.fleet.shard,
+    };
+    let server = MetricsServer::start(address, identity, snapshots.clone()).await;
+    server
+        .map(Some)
+        .map_err(|source| RunError::Metrics { address, source })
+}
+
+async fn wait_until(start: SystemTime, now: SystemTime) -> Result<(), RunError> {
+    match start.duration_since(now) {
+        Ok(left) => {
+            tokio::time::sleep(left).await;
+            Ok(())
+        }
+        Err(past) => Err(RunError::TooLate(past.duration())),
     }
 }

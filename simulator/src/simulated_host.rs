@@ -8,6 +8,7 @@ mod clock;
 mod config_file;
 mod key_text;
 mod procedure;
+mod record;
 pub mod recording;
 mod staging;
 mod state;
@@ -15,6 +16,7 @@ mod state;
 pub use clock::VirtualClock;
 pub use config_file::InvalidSetting;
 pub use procedure::{Plan, ProcedureBehaviour};
+pub use record::AgentRecord;
 pub use state::{SharedSettings, VirtualState};
 
 use crate::generate::{Draw, Profile, Topic, Traits, linux, macos, windows};

@@ -41,13 +41,10 @@ fn access(server: &ServerHandle, credentials: Option<&str>) -> External {
 async fn play(text: &str, access: External) -> Result<RunReport, RunError> {
     #[allow(clippy::disallowed_methods)] // a test stands where `main` does
     let now = SystemTime::now();
-    let options = Options {
-        scenario: Scenario::parse("x", "x.toml", text).unwrap(),
-        server: ServerChoice::External(access),
-        command: String::new(),
-        now,
-    };
-    run(options, Progress::Silent, std::future::pending()).await
+    let scenario = Scenario::parse("x", "x.toml", text).unwrap();
+    let options = Options::new(scenario, ServerChoice::External(access), now);
+    let finished = run(options, Progress::Silent, std::future::pending()).await;
+    finished.map(|finished| finished.report)
 }
 
 #[tokio::test(flavor = "multi_thread")]

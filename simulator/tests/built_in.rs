@@ -42,15 +42,11 @@ async fn small(name: &str, agents: u32, compress: &str, expected: &[&str]) -> Ru
     };
     #[allow(clippy::disallowed_methods)] // a test stands where `main` does
     let now = SystemTime::now();
-    let options = Options {
-        scenario,
-        server: ServerChoice::Embedded,
-        command: format!("oco-simulator run {name}"),
-        now,
-    };
+    let options = Options::new(scenario, ServerChoice::Embedded, now);
     let report = run(options, Progress::Silent, std::future::pending())
         .await
-        .unwrap();
+        .unwrap()
+        .report;
     let text = oco_simulator::report::text::Summary(&report).to_string();
     assert_eq!(report.verdict, Verdict::Pass, "{text}");
     for kind in report.errors.keys().filter(|kind| *kind != "missed") {

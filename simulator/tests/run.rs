@@ -30,10 +30,8 @@ fn options(scenario: Scenario, server: ServerChoice) -> Options {
     #[allow(clippy::disallowed_methods)] // a test stands where `main` does
     let now = SystemTime::now();
     Options {
-        scenario,
-        server,
         command: "oco-simulator run small.toml".into(),
-        now,
+        ..Options::new(scenario, server, now)
     }
 }
 
@@ -45,6 +43,7 @@ async fn run_embedded(scenario: Scenario) -> RunReport {
     )
     .await
     .unwrap()
+    .report
 }
 
 fn as_json(report: &RunReport) -> Value {
@@ -186,7 +185,8 @@ async fn a_server_that_stops_answering_fails_the_run() {
     let options = options(scenario, ServerChoice::External(access));
     let report = run(options, Progress::Silent, std::future::pending())
         .await
-        .unwrap();
+        .unwrap()
+        .report;
     assert_eq!(report.verdict, Verdict::Fail);
     assert_eq!(report.agents.registered, 10);
     // Six that hold a place, four that wait for one, and what every agent owes.
@@ -232,7 +232,8 @@ async fn reports_that_a_server_never_answers_fail_the_run() {
     let options = options(scenario, ServerChoice::External(access));
     let report = run(options, Progress::Silent, std::future::pending())
         .await
-        .unwrap();
+        .unwrap()
+        .report;
     assert_eq!(report.verdict, Verdict::Fail);
     assert_eq!(report.errors.get("unfinished"), Some(&30), "{:?}", report.errors);
     assert_eq!(report.methods["oco.agent.update_job_state"].errors, 30);
@@ -249,7 +250,8 @@ async fn a_run_that_is_ended_by_hand_still_has_its_report() {
         interrupt,
     )
     .await
-    .unwrap();
+    .unwrap()
+    .report;
     assert!(report.interrupted && report.duration_s < 60.0);
     assert_eq!(report.verdict, Verdict::Fail, "nothing has converged");
     assert_eq!(report.agents.lost, 0, "agents that were never due are not lost");

@@ -36,6 +36,7 @@ mod policies;
 #[cfg(unix)]
 mod server_faults;
 mod server_tls;
+mod simulator_fleet;
 mod simulator_process;
 mod software_jobs;
 mod support;

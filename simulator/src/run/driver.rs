@@ -94,27 +94,53 @@ impl Driver {
         }
     }
 
-    /// Drives until the run is over, then waits a while for what is still going on.
+    /// Drives until the run is over, then waits a while for what is still going on. The fleet is given back in any case.
     pub(super) async fn drive(
         mut self,
+        start: Instant,
+        snapshots: watch::Receiver<Snapshot>,
+        administrator: impl Future<Output = Result<(), AdminError>>,
+        progress: &mut Progress,
+        interrupt: impl Future<Output = ()>,
+        ends: &Ends,
+    ) -> (Result<Over, RunError>, Fleet) {
+        let ended = self
+            .until_over(start, snapshots, administrator, progress, interrupt)
+            .await;
+        let duration = start.elapsed();
+        ends.stop.cancel();
+        if ended.is_err() {
+            ends.cut_off.cancel();
+        }
+        self.events.send(Event::Over).await;
+        let drained = self.drain(ends).await;
+        let size = u64::from(self.scenario.fleet.own_size()).max(1);
+        let over = ended.and_then(|interrupted| drained.map(|()| interrupted));
+        let over = over.map(|interrupted| Over {
+            duration,
+            interrupted,
+            agents_started: self.fleet.started(),
+            bytes_per_idle_agent: (self.fleet.bytes() + self.pacer.bytes()) as u64 / size,
+        });
+        (over, self.fleet)
+    }
+
+    /// Whether the end came by hand.
+    async fn until_over(
+        &mut self,
         start: Instant,
         mut snapshots: watch::Receiver<Snapshot>,
         administrator: impl Future<Output = Result<(), AdminError>>,
         progress: &mut Progress,
         interrupt: impl Future<Output = ()>,
-        ends: &Ends,
-    ) -> Result<Over, RunError> {
+    ) -> Result<bool, RunError> {
         let end = tokio::time::sleep_until(start + self.scenario.run.duration.0);
         let (mut end, mut interrupt, mut administrator) = (pin!(end), pin!(interrupt), pin!(administrator));
         let mut all_deployed = false;
-        let mut interrupted = false;
         loop {
             tokio::select! {
-                () = &mut interrupt => {
-                    interrupted = true;
-                    break;
-                }
-                () = &mut end => break,
+                () = &mut interrupt => return Ok(true),
+                () = &mut end => return Ok(false),
                 result = &mut administrator, if !all_deployed => {
                     result?;
                     all_deployed = true;
@@ -129,7 +155,7 @@ impl Driver {
                     let snapshot = snapshots.borrow_and_update().clone();
                     progress.show(&snapshot);
                     if snapshot.converged && all_deployed && self.scenario.run.until == Until::Converged {
-                        break;
+                        return Ok(false);
                     }
                 }
             }
@@ -138,17 +164,6 @@ impl Driver {
                 worker.map_err(lost)?;
             }
         }
-        let duration = start.elapsed();
-        ends.stop.cancel();
-        self.events.send(Event::Over).await;
-        self.drain(ends).await?;
-        let size = u64::from(self.scenario.fleet.own_size()).max(1);
-        Ok(Over {
-            duration,
-            interrupted,
-            agents_started: self.fleet.started(),
-            bytes_per_idle_agent: (self.fleet.bytes() + self.pacer.bytes()) as u64 / size,
-        })
     }
 
     async fn due(&mut self, due: Due) {
@@ -249,8 +264,18 @@ impl Driver {
             if !self.finish_until(Instant::now() + LAST_WORDS).await? {
                 self.workers.shutdown().await;
             }
-            for check_in in waiting.into_iter().chain(std::mem::take(&mut self.waiting)) {
-                self.unfinished(check_in.agent, check_in.planned).await;
+            for Waiting {
+                agent,
+                planned,
+                state,
+            } in waiting.into_iter().chain(std::mem::take(&mut self.waiting))
+            {
+                let Overdue { owed, missed } = self.fleet.put_back(agent, state);
+                self.unfinished(agent, planned).await;
+                if let Some(owed) = owed {
+                    self.unfinished(agent, owed).await;
+                }
+                self.missed(missed).await;
             }
         }
         let overdue: Vec<_> = self.fleet.give_up().collect();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub use super::config_file::SharedSettings;
 
 /// Files that were written (with their content) or removed (none), where they don't fit the compact form.
-type ExtraFiles = BTreeMap<PathBuf, Option<Box<[u8]>>>;
+pub(super) type ExtraFiles = BTreeMap<PathBuf, Option<Box<[u8]>>>;
 
 /// A virtual agent's persistent state.
 ///
@@ -20,12 +20,12 @@ type ExtraFiles = BTreeMap<PathBuf, Option<Box<[u8]>>>;
 /// A file whose content says more than that (comments, other settings, rubbish) is kept byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VirtualState {
-    settings: Arc<SharedSettings>,
-    agent_key: Option<KeyText>,
-    server_key: Option<KeyText>,
-    timestamp: Option<Timestamp>,
-    sent_timestamp: Option<Timestamp>,
-    extra: Option<Box<ExtraFiles>>,
+    pub(super) settings: Arc<SharedSettings>,
+    pub(super) agent_key: Option<KeyText>,
+    pub(super) server_key: Option<KeyText>,
+    pub(super) timestamp: Option<Timestamp>,
+    pub(super) sent_timestamp: Option<Timestamp>,
+    pub(super) extra: Option<Box<ExtraFiles>>,
 }
 
 impl VirtualState {
@@ -49,6 +49,11 @@ impl VirtualState {
             sent_timestamp: None,
             extra: None,
         }
+    }
+
+    /// What the agent shares with its fleet.
+    pub fn settings(&self) -> Arc<SharedSettings> {
+        self.settings.clone()
     }
 
     /// The timestamp of the last response that the agent accepted, if the file holds one.

@@ -37,3 +37,4 @@ mod server_tls;
 mod simulator_process;
 mod software_jobs;
 mod support;
+mod windows_agent;

@@ -17,7 +17,7 @@ use windows::Win32::Security::{
     GetTokenInformation, INHERIT_ONLY_ACE, OWNER_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION,
     PSECURITY_DESCRIPTOR, PSID, TOKEN_QUERY, TOKEN_USER, TokenUser, UNPROTECTED_DACL_SECURITY_INFORMATION,
 };
-use windows::Win32::Security::{GetSecurityDescriptorControl, SE_DACL_PROTECTED};
+use windows::Win32::Security::{GetSecurityDescriptorControl, SE_DACL_PROTECTED, SetKernelObjectSecurity};
 use windows::Win32::Storage::FileSystem::{
     DELETE, FILE_APPEND_DATA, FILE_READ_DATA, FILE_WRITE_DATA, WRITE_DAC, WRITE_OWNER,
 };
@@ -99,28 +99,20 @@ pub(super) fn of_file(path: &Path) -> io::Result<Descriptor> {
 }
 
 impl Descriptor {
-    /// Gives a file, which was opened with the right to change that, this description's list.
+    /// Gives a file, which was opened with the right to change that, this description's list, with nothing added that its
+    /// folder hands down.
     pub(super) fn apply(&self, file: &impl AsRawHandle) -> io::Result<()> {
         let protection = if self.is_protected()? {
             PROTECTED_DACL_SECURITY_INFORMATION
         } else {
             UNPROTECTED_DACL_SECURITY_INFORMATION
         };
-        let list = self.list()?;
-        // SAFETY: the file is open, and the list is part of this description.
-        let code = unsafe {
-            let what = DACL_SECURITY_INFORMATION | protection;
-            SetSecurityInfo(
-                HANDLE(file.as_raw_handle()),
-                SE_FILE_OBJECT,
-                what,
-                None,
-                None,
-                Some(list),
-                None,
-            )
-        };
-        check(code.0)
+        // SAFETY: the file is open, and the description is valid.
+        unsafe {
+            let file = HANDLE(file.as_raw_handle());
+            SetKernelObjectSecurity(file, DACL_SECURITY_INFORMATION | protection, self.0)
+        }
+        .map_err(error)
     }
 
     /// The owner's id.

@@ -74,7 +74,7 @@ pub(super) fn of_users(
                 match PolicyKey::parse(key, Os::Windows) {
                     Ok(PolicyKey::Registry(target)) => changes.push((target, change)),
                     Ok(_) => {
-                        tracing::info!(policy = %key, "for users, only policies of the registry are followed")
+                        tracing::info!(policy = %key, "for users, only policies of the registry are followed");
                     }
                     Err(error) => {
                         tracing::error!(policy = %key, %error, "a policy is not followed");

@@ -81,6 +81,10 @@ fn check(os: Os, at_least: usize) {
 }
 
 #[test]
+#[cfg_attr(
+    windows,
+    ignore = "a name has a backslash in it, which separates the parts of a path there"
+)]
 fn recorded_linux_machines_have_the_expected_inventories() {
     check(Os::Linux, 9);
 }

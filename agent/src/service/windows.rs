@@ -33,6 +33,8 @@ const START_TIME: Duration = Duration::from_secs(30);
 const RECOVERY: Duration = Duration::from_secs(60);
 /// Failures are counted anew after a day.
 const FORGIVEN: Duration = Duration::from_secs(24 * 3600);
+/// The system has started it, as it does at its own start.
+const ALREADY_RUNNING: i32 = 1056;
 /// The exit code that has the system start the service again.
 const AGAIN: u32 = 1;
 
@@ -131,7 +133,10 @@ pub fn install(program: &Path, config: Option<&Path>) -> Result<Vec<String>> {
 /// Starts the service and waits until it runs.
 pub fn start() -> Result<()> {
     let service = open("start", ServiceAccess::START | ServiceAccess::QUERY_STATUS)?;
-    service.start::<OsString>(&[]).map_err(manager("start"))?;
+    match service.start::<OsString>(&[]) {
+        Err(windows_service::Error::Winapi(error)) if error.raw_os_error() == Some(ALREADY_RUNNING) => {}
+        started => started.map_err(manager("start"))?,
+    }
     wait_for(&service, ServiceState::Running, START_TIME)
 }
 

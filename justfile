@@ -36,6 +36,14 @@ server-load *ARGS:
 portable *ARGS:
     ci/build-portable {{ARGS}}
 
+# The agent for Windows: lints, tests under wine, program
+windows:
+    ci/cross/windows
+
+# The agent for Windows under wine against a mock server
+windows-e2e *ARGS:
+    ci/cross/windows-e2e {{ARGS}}
+
 # The .deb and the .rpm
 package *ARGS:
     ci/package {{ARGS}}

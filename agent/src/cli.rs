@@ -8,7 +8,7 @@ use std::path::PathBuf;
 /// server orders.
 ///
 /// Without --daemon it checks in once and ends with exit code 0, or 1 after an error.
-#[derive(Debug, Parser)]
+#[derive(Debug, Clone, Parser)]
 #[command(name = "oco-agent", version)]
 pub struct Cli {
     /// What to do other than checking in.
@@ -55,6 +55,29 @@ pub enum Task {
         #[arg(long)]
         json: bool,
     },
+    /// Install, start, stop or delete the service of Windows that this agent is.
+    #[cfg(windows)]
+    Service {
+        /// What to do with it.
+        #[command(subcommand)]
+        action: ServiceAction,
+    },
+}
+
+/// What can be done with the service.
+#[cfg(windows)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum ServiceAction {
+    /// Register it, to start with the computer and again when it fails.
+    Install,
+    /// Start it.
+    Start,
+    /// Stop it; a running job is waited for.
+    Stop,
+    /// Stop it and remove it.
+    Delete,
+    /// Be the service; only for the system's service manager.
+    Run,
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::agent::{Agent, CheckIn, CheckInError};
 use crate::defects::contained;
 use crate::discovery;
 use crate::errors::with_causes;
-use crate::host::Host;
+use crate::host::{Host, LogonWatch};
 use crate::jobs::{JobsSummary, Ticket};
 use crate::pacing;
 use oco_protocol::job::Job;
@@ -51,6 +51,8 @@ pub async fn run(agent: Arc<Agent>, host: Arc<dyn Host>, force_first: bool, endi
     let stop = ending.stop.clone();
     let worker = tokio::spawn(work(agent.clone(), orders.clone(), ending));
     let (mut failures, mut force) = (0, force_first);
+    let logons = Arc::new(Notify::new());
+    let _watch = watch_logons(&host, &logons);
     while !stop.is_cancelled() {
         // A registration that is under way is waited for: the server gives its keys out once.
         let registered = agent.is_registered().await;
@@ -75,6 +77,10 @@ pub async fn run(agent: Arc<Agent>, host: Arc<dyn Host>, force_first: bool, endi
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = network_returned(&host), if failures > 0 => tracing::info!("the network has changed: checking in at once"),
+            () = logons.notified() => {
+                tracing::info!("somebody has logged on: checking in at once");
+                force = true;
+            }
             () = stop.cancelled() => {}
         }
     }
@@ -84,6 +90,16 @@ pub async fn run(agent: Arc<Agent>, host: Arc<dyn Host>, force_first: bool, endi
         tracing::error!(%error, "the job worker ended early");
     }
     agent.settle().await;
+}
+
+/// Has the host tell of logons, where it does. Several at about the same time count as one.
+fn watch_logons(host: &Arc<dyn Host>, logons: &Arc<Notify>) -> Option<LogonWatch> {
+    let logons = logons.clone();
+    let watch = host.watch_logons(Arc::new(move || logons.notify_one()));
+    watch.unwrap_or_else(|error| {
+        tracing::warn!(error = %with_causes(&error), "logons are not noticed: check-ins come at their usual pace");
+        None
+    })
 }
 
 /// Waits until the configuration names a server, as long as it takes: DNS is asked for one again and again, with the

@@ -18,6 +18,7 @@ use std::io::{self, Read, Seek, Write};
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub mod recorded;
@@ -363,6 +364,9 @@ pub trait Staging: Send {
     fn create_file(&mut self, relative: &Path, executable: bool) -> Result<Box<dyn Write + Send>>;
 }
 
+/// A watch for logons, until it is dropped.
+pub type LogonWatch = Box<dyn Send + Sync>;
+
 /// A machine.
 pub trait Host: Send + Sync {
     /// Which family of systems it runs; decides which collectors are asked.
@@ -440,6 +444,34 @@ pub trait Host: Send + Sync {
     /// The names of a registry key's subkeys.
     fn registry_subkeys(&self, key: &RegistryKey) -> Result<Vec<String>>;
 
+    /// Writes a value of a registry key; keys on the way are created.
+    fn set_registry_value(&self, key: &RegistryKey, name: &str, value: &RegistryValue) -> Result<()> {
+        let _ = (name, value);
+        Err(unsupported("write into registry key", key))
+    }
+
+    /// Removes a value of a registry key; one that is not there is no error.
+    fn remove_registry_value(&self, key: &RegistryKey, name: &str) -> Result<()> {
+        let _ = name;
+        Err(unsupported("remove a value of registry key", key))
+    }
+
+    /// Removes a registry key that has neither values nor subkeys. Whether it is gone.
+    fn remove_empty_registry_key(&self, key: &RegistryKey) -> Result<bool> {
+        Err(unsupported("remove registry key", key))
+    }
+
+    /// Makes the registry of a user who is not logged on available as the key `name` below `HKEY_USERS`.
+    fn load_registry_hive(&self, name: &str, file: &Path) -> Result<()> {
+        let _ = name;
+        Err(unsupported("load registry hive", file.display()))
+    }
+
+    /// Writes a loaded registry back and lets go of its file.
+    fn unload_registry_hive(&self, name: &str) -> Result<()> {
+        Err(unsupported("unload registry hive", name))
+    }
+
     /// The rows of a WQL query in a namespace such as `root\cimv2`.
     fn wmi(&self, namespace: &str, query: &str) -> Result<Vec<WmiRow>>;
 
@@ -447,6 +479,13 @@ pub trait Host: Send + Sync {
     fn event_log(&self, channel: &str, query: &str, limit: usize) -> Result<Vec<String>> {
         let _ = (query, limit);
         Err(unsupported("query the event log", channel))
+    }
+
+    /// Calls `notify` each time that somebody logs on, from any thread, until what is returned is dropped; none where the
+    /// machine does not tell.
+    fn watch_logons(&self, notify: Arc<dyn Fn() + Send + Sync>) -> Result<Option<LogonWatch>> {
+        drop(notify);
+        Ok(None)
     }
 
     /// Replaces a file, durably and atomically: at every moment, power loss included, the path holds either the old

@@ -26,7 +26,7 @@ mod packages;
 mod parts;
 mod pnp_vendors;
 pub(crate) mod texts;
-mod windows;
+pub(crate) mod windows;
 
 /// What the collectors need to know from the configuration and from the server.
 #[derive(Debug, Clone)]

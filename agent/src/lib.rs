@@ -22,6 +22,7 @@ pub mod pacing;
 pub mod passwords;
 pub mod policies;
 pub mod server_client;
+pub mod service;
 pub mod service_checks;
 pub mod signals;
 pub mod state;

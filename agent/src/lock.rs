@@ -48,7 +48,7 @@ impl Lock {
             source,
         };
         let mut file = system::open_lock_file(path).map_err(failed)?;
-        match file.try_lock() {
+        match system::try_lock(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(LockError::Held {
@@ -75,7 +75,7 @@ pub fn holder_of(path: &Path) -> Result<Option<String>, LockError> {
     let Some(file) = system::existing_lock_file(path).map_err(failed)? else {
         return Ok(None);
     };
-    match file.try_lock_shared() {
+    match system::try_lock_shared(&file) {
         Ok(()) => Ok(None),
         Err(TryLockError::WouldBlock) => Ok(Some(holder(&file))),
         Err(TryLockError::Error(error)) => Err(failed(error)),

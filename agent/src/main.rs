@@ -2,6 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+#[cfg(windows)]
+use oco_agent::cli::ServiceAction;
 use oco_agent::cli::{Cli, Task};
 use oco_agent::config::{self, Config, Document, Paths};
 use oco_agent::daemon::{self, Ending};
@@ -10,6 +12,8 @@ use oco_agent::host::system::{self, SystemHost};
 use oco_agent::lock::{Lock, LockError};
 use oco_agent::observer::Unobserved;
 use oco_agent::server_client::{HttpClient, HttpError, HttpOptions, TlsRoots};
+#[cfg(windows)]
+use oco_agent::service::windows as service;
 use oco_agent::{Agent, check, discovery, inventory, signals};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -19,6 +23,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
 use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -45,8 +50,42 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Some(Task::Check { json }) => print_check(host.as_ref(), &paths, json),
-        None => check_in(cli, &paths, host).map(|()| ExitCode::SUCCESS),
+        #[cfg(windows)]
+        Some(Task::Service { action }) => control_service(cli, action, &paths),
+        None => check_in(cli, &paths, host).map(|_| ExitCode::SUCCESS),
     }
+}
+
+#[cfg(windows)]
+fn control_service(cli: &Cli, action: ServiceAction, paths: &Paths) -> Result<ExitCode> {
+    match action {
+        ServiceAction::Install => {
+            let program = std::env::current_exe().context("cannot tell where this program lies")?;
+            let config = cli.config.as_deref().map(std::path::absolute).transpose();
+            let config = config.context("cannot tell where the configuration lies")?;
+            for refused in service::install(&program, config.as_deref())? {
+                writeln!(io::stderr(), "oco-agent: {refused}").context("cannot print a warning")?;
+            }
+        }
+        ServiceAction::Start => service::start()?,
+        ServiceAction::Stop => service::stop()?,
+        ServiceAction::Delete => service::delete()?,
+        ServiceAction::Run => {
+            let (mut cli, paths) = (cli.clone(), paths.clone());
+            (cli.command, cli.daemon) = (None, true);
+            service::run(&paths.config.clone(), move || {
+                let host = Arc::new(SystemHost::new(&paths.staging));
+                let result = check_in(&cli, &paths, host);
+                if let Err(error) = &result {
+                    // The log may not have been started.
+                    let line = format!("oco-agent: {error:#}\n");
+                    let _ = service::log_file().map(|mut log| log.write_all(line.as_bytes()));
+                }
+                result.unwrap_or(true)
+            })?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn paths(cli: &Cli) -> Result<Paths> {
@@ -102,7 +141,8 @@ fn print_check(host: &dyn Host, paths: &Paths, json: bool) -> Result<ExitCode> {
     })
 }
 
-fn check_in(cli: &Cli, paths: &Paths, host: Arc<SystemHost>) -> Result<()> {
+/// Whether a job wants the agent to be started again.
+fn check_in(cli: &Cli, paths: &Paths, host: Arc<SystemHost>) -> Result<bool> {
     let (config, _) = config::load(host.as_ref(), &paths.config)?;
     start_log(if config.debug {
         LevelFilter::DEBUG
@@ -126,9 +166,9 @@ fn check_in(cli: &Cli, paths: &Paths, host: Arc<SystemHost>) -> Result<()> {
         let ending = Ending::default();
         tokio::select! {
             result = work(cli, paths, host, config.query_interval, &ending) => result,
-            result = stop_on_signals(&ending.stop) => result,
+            result = stop_on_signals(&ending.stop) => result.map(|()| false),
             // A single check-in from a terminal ends with it, as programs do.
-            result = leave_on_signal(&ending.leave), if cli.daemon => result,
+            result = leave_on_signal(&ending.leave), if cli.daemon => result.map(|()| false),
         }
     });
     // A question to the hardware that never returns must not keep the process.
@@ -155,7 +195,7 @@ async fn work(
     host: Arc<SystemHost>,
     interval: Duration,
     ending: &Ending,
-) -> Result<()> {
+) -> Result<bool> {
     let (asking, config) = (host.clone() as Arc<dyn Host>, paths.config.clone());
     let (leftovers, daemon) = (host.clone(), cli.daemon);
     // Beside the first hello: packages may be large, and jobs that still run may take hours.
@@ -168,21 +208,46 @@ async fn work(
     });
     if cli.daemon {
         if !daemon::find_server(&asking, &config, interval, ending).await {
-            return Ok(());
+            return Ok(false);
         }
     } else {
         tokio::task::spawn_blocking(move || discovery::find_server(asking.as_ref(), &config)).await??;
     }
     let agent = Agent::load(host.clone(), paths, http_client, Arc::new(Unobserved))?;
     if cli.daemon {
-        Box::pin(daemon::run(Arc::new(agent), host, cli.force, ending.clone())).await;
-        return Ok(());
+        let agent = Arc::new(agent);
+        Box::pin(daemon::run(
+            agent.clone(),
+            host.clone(),
+            cli.force,
+            ending.clone(),
+        ))
+        .await;
+        if agent.is_leaving() {
+            start_again_later(host, paths);
+        }
+        return Ok(agent.is_leaving());
     }
     let summary = daemon::run_once(&agent, cli.force, &ending.stop).await?;
     if summary.failed > 0 {
         tracing::warn!(failed = summary.failed, "not every job succeeded");
     }
-    clearing.await.context("removing earlier packages ended early")
+    clearing.await.context("removing earlier packages ended early")?;
+    Ok(agent.is_leaving())
+}
+
+/// Service managers elsewhere do that by themselves.
+#[cfg(not(windows))]
+fn start_again_later(_host: Arc<SystemHost>, _paths: &Paths) {}
+
+#[cfg(windows)]
+fn start_again_later(host: Arc<SystemHost>, paths: &Paths) {
+    let Some(folder) = paths.timestamp.parent().filter(|_| service::is_running()) else {
+        return;
+    };
+    if let Err(error) = service::restart_later(&(host as Arc<dyn Host>), folder) {
+        tracing::warn!(error = %format!("{:#}", anyhow::Error::from(error)), "only the service manager's recovery starts the agent again");
+    }
 }
 
 /// The first signal lets a running job finish, the second one does not wait for it.
@@ -241,7 +306,7 @@ fn start_log(level: LevelFilter) {
     let no_traces_of_others =
         filter_fn(|metadata| metadata.target().starts_with("oco_") || *metadata.level() <= Level::DEBUG);
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
+        .with_writer(log_writer())
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .with_filter(filter.and(no_traces_of_others));
@@ -252,5 +317,19 @@ fn start_log(level: LevelFilter) {
             "{LOG_VARIABLE} is ignored: expected a level (off, error, warn, info, debug, trace), or MODULE=LEVEL, with commas \
              between them"
         );
+    }
+}
+
+#[cfg(not(windows))]
+fn log_writer() -> BoxMakeWriter {
+    BoxMakeWriter::new(io::stderr)
+}
+
+/// A service has no terminal.
+#[cfg(windows)]
+fn log_writer() -> BoxMakeWriter {
+    match service::log_file() {
+        Some(file) => BoxMakeWriter::new(move || file),
+        None => BoxMakeWriter::new(io::stderr),
     }
 }

@@ -1,17 +1,19 @@
-//! Policies: settings that the server wants in files of this computer, and their removal once it wants them no longer.
+//! Policies: settings that the server wants in files and the registry of this computer, and their removal once it wants them no longer.
 //!
 //! What was applied is kept in a file of its own, written before the files it is about, so that nothing that was
 //! applied is ever forgotten. [`decide`] says what has to change; [`apply`] does it.
 
 mod json;
 mod key;
+mod registry;
 
 use crate::errors::with_causes;
 use crate::host::{Host, HostError, Os, Visibility};
 use json::{Document, EditError};
-use key::{JsonTarget, PolicyKey};
+use key::{JsonTarget, PolicyKey, RegistryTarget};
 use oco_protocol::policy::{MACHINE_SCOPE, Policies, ScopePolicies};
 use oco_protocol::{Key, lenient, signature};
+use registry::ScopeChanges;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +46,38 @@ struct Notes {
     registration: String,
     /// Objects that did not exist before a policy needed them, by file: their paths. The empty one is the file's own.
     created: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Applied {
+    /// The policies of a scope.
+    fn scope(&self, scope: &str) -> ScopePolicies {
+        if scope == MACHINE_SCOPE {
+            return self.machine.clone();
+        }
+        let policies = self.others.get(scope).and_then(Value::as_object);
+        policies
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    }
+
+    /// Takes note of what a policy of a scope says now; none: it is not in force any more.
+    fn note(&mut self, scope: &str, key: &str, value: Option<Value>) {
+        let mut policies = self.scope(scope);
+        match value {
+            Some(value) => policies.insert(key.to_owned(), value),
+            None => policies.remove(key),
+        };
+        if scope == MACHINE_SCOPE {
+            self.machine = policies;
+        } else if policies.is_empty() {
+            self.others.remove(scope);
+        } else {
+            self.others
+                .insert(scope.to_owned(), Value::Object(policies.into_iter().collect()));
+        }
+    }
 }
 
 /// One thing to do about a policy.
@@ -116,8 +150,13 @@ pub fn apply(
 ) -> Result<Summary, HostError> {
     let stored = load(host, state)?;
     let sent = wanted(answer, host.os());
-    let changes = decide(&stored.machine, &sent, stored.notes.registration == registration);
-    let (files, mut summary) = by_file(changes, host.os());
+    let known = stored.notes.registration == registration;
+    let changes = decide(&stored.machine, &sent, known);
+    let (files, machine, mut summary) = by_file(changes, host.os());
+    let mut registry = vec![ScopeChanges::machine(machine)];
+    if host.os() == Os::Windows {
+        registry.extend(registry::of_users(&stored, answer, known, &mut summary));
+    }
     let mut next = stored.clone();
     registration.clone_into(&mut next.notes.registration);
     let edits: Vec<Edit> = files
@@ -133,12 +172,18 @@ pub fn apply(
         let known = ahead.notes.created.entry(file.clone()).or_default();
         known.extend(objects.iter().cloned());
     }
+    for scope in &registry {
+        registry::announce(scope, &mut ahead);
+    }
     store(host, state, &stored, &ahead)?;
     for edit in edits {
         if let Err(error) = edit.write(host) {
             tracing::error!(error = %with_causes(&error), "policies cannot be written");
             edit.undo(&stored, &mut next, &mut summary);
         }
+    }
+    for scope in &registry {
+        registry::follow(host, scope, &stored, &mut next, &mut summary);
     }
     store(host, state, &ahead, &next)?;
     Ok(summary)
@@ -151,7 +196,7 @@ fn wanted(answer: &Policies, os: Os) -> ScopePolicies {
         .iter()
         .filter(|(scope, policies)| *scope != MACHINE_SCOPE && !policies.is_empty());
     let others: usize = others.map(|(_, policies)| policies.len()).sum();
-    if others > 0 {
+    if others > 0 && os != Os::Windows {
         tracing::info!(policies = others, system = %os, "policies for users are not for this system");
     }
     answer.0.get(MACHINE_SCOPE).cloned().unwrap_or_default()
@@ -160,8 +205,12 @@ fn wanted(answer: &Policies, os: Os) -> ScopePolicies {
 /// Changes of one file, with where they belong.
 type FileChanges = Vec<(JsonTarget, Change)>;
 
-/// Sorts changes by file. Keys that make no sense are left out.
-fn by_file(changes: Vec<Change>, os: Os) -> (BTreeMap<String, FileChanges>, Summary) {
+/// Changes of the registry, with where they belong.
+type RegistryChanges = Vec<(RegistryTarget, Change)>;
+
+/// Sorts changes by file, and those of the registry. Keys that make no sense are left out.
+fn by_file(changes: Vec<Change>, os: Os) -> (BTreeMap<String, FileChanges>, RegistryChanges, Summary) {
+    let mut registry = RegistryChanges::new();
     let mut files: BTreeMap<String, FileChanges> = BTreeMap::new();
     let mut summary = Summary::default();
     let mut others = 0_usize;
@@ -172,6 +221,7 @@ fn by_file(changes: Vec<Change>, os: Os) -> (BTreeMap<String, FileChanges>, Summ
                 .entry(target.path.clone())
                 .or_default()
                 .push((target, change)),
+            Ok(PolicyKey::Registry(target)) => registry.push((target, change)),
             Ok(PolicyKey::OtherSystem) => others += 1,
             Err(error) => {
                 tracing::error!(policy = %key, %error, "a policy is not followed");
@@ -182,7 +232,7 @@ fn by_file(changes: Vec<Change>, os: Os) -> (BTreeMap<String, FileChanges>, Summ
     if others > 0 {
         tracing::info!(policies = others, system = %os, "policies for other systems are not followed");
     }
-    (files, summary)
+    (files, registry, summary)
 }
 
 /// A file with its changes, worked out but not written.

@@ -23,10 +23,23 @@ pub async fn leave_requested() -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for Ctrl-C.
+/// Stops of the service manager, which are no signals there.
+#[cfg(not(unix))]
+static STOP: tokio::sync::Notify = tokio::sync::Notify::const_new();
+
+/// Has [`stop_requested`] return, once, as a signal would.
+#[cfg(not(unix))]
+pub fn request_stop() {
+    STOP.notify_one();
+}
+
+/// Waits for Ctrl-C or for the service manager.
 #[cfg(not(unix))]
 pub async fn stop_requested() -> io::Result<()> {
-    tokio::signal::ctrl_c().await
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result,
+        () = STOP.notified() => Ok(()),
+    }
 }
 
 /// Waits for ever: there is no such signal.

@@ -40,4 +40,5 @@ mod simulator_fleet;
 mod simulator_process;
 mod software_jobs;
 mod support;
+mod windows_agent;
 mod withdrawn_jobs;

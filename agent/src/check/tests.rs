@@ -90,11 +90,12 @@ fn timestamps_that_are_yet_to_come_are_warned_of() {
         "{keys:?}"
     );
     assert!(
-        keys[2]
-            .hint
-            .as_ref()
-            .unwrap()
-            .contains("/state/oco-agent.timestamp")
+        keys[2].hint.as_ref().unwrap().contains(
+            &Path::new("/state")
+                .join("oco-agent.timestamp")
+                .display()
+                .to_string()
+        )
     );
 }
 

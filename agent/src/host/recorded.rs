@@ -13,11 +13,13 @@ use std::time::{Duration, SystemTime};
 
 mod procedure;
 mod recording;
+mod registry;
 mod staging;
 mod wql;
 
 pub use procedure::{Ending, ScriptedRun};
 pub use recording::{Machine, RecordedCommand, Recording, RecordingError, Registry};
+use registry::WrittenRegistry;
 pub use staging::{StagedFile, StagedPackage};
 
 /// What a procedure does, decided by the test.
@@ -49,6 +51,8 @@ struct State {
     read_only: bool,
     search_domains: Vec<String>,
     service_records: BTreeMap<String, Vec<ServiceRecord>>,
+    /// In place of the recorded one, once something was written.
+    registry: Option<WrittenRegistry>,
     /// Account and password, in the order in which they were set.
     passwords: Vec<(String, String)>,
 }
@@ -193,8 +197,35 @@ impl RecordedHost {
             .collect()
     }
 
-    fn registry_keys(&self, key: &RegistryKey) -> Option<&BTreeMap<String, BTreeMap<String, RegistryValue>>> {
-        self.recording.registry.get(&key.hive)?.get(&key.view)
+    fn registry_keys(&self, key: &RegistryKey) -> BTreeMap<String, BTreeMap<String, RegistryValue>> {
+        let state = self.state();
+        let written = state.registry.as_ref().map(WrittenRegistry::registry);
+        let registry = written.unwrap_or(&self.recording.registry);
+        let keys = registry.get(&key.hive).and_then(|views| views.get(&key.view));
+        keys.cloned().unwrap_or_default()
+    }
+
+    fn write_registry<T>(&self, write: impl FnOnce(&mut WrittenRegistry) -> T) -> T {
+        let mut state = self.state();
+        let recorded = || WrittenRegistry::new(self.recording.registry.clone());
+        write(state.registry.get_or_insert_with(recorded))
+    }
+
+    /// Gives a user who is not logged on a registry, in this file.
+    pub fn add_hive_file(&self, file: &Path) {
+        let file = self.key(file);
+        self.write_registry(|registry| registry.add_hive_file(file));
+    }
+
+    /// The values of a key in a user's registry as it is in its file.
+    pub fn hive_file_values(&self, file: &Path, path: &str) -> Option<BTreeMap<String, RegistryValue>> {
+        let file = self.key(file);
+        self.write_registry(|registry| registry.file_values(&file, path))
+    }
+
+    /// How often users' registries were loaded, and how many are now.
+    pub fn hives(&self) -> (usize, usize) {
+        self.write_registry(|registry| registry.hives())
     }
 }
 
@@ -312,26 +343,48 @@ impl Host for RecordedHost {
     }
 
     fn registry_values(&self, key: &RegistryKey) -> Result<BTreeMap<String, RegistryValue>> {
-        let mut keys = self.registry_keys(key).into_iter().flatten();
+        let mut keys = self.registry_keys(key).into_iter();
         let values = keys
             .find(|(path, _)| path.eq_ignore_ascii_case(&key.path))
-            .map(|(_, values)| values.clone());
+            .map(|(_, values)| values);
         values.ok_or_else(|| HostError::not_found("read registry key", key))
     }
 
     fn registry_subkeys(&self, key: &RegistryKey) -> Result<Vec<String>> {
         let parent = format!("{}\\", key.path.to_ascii_lowercase());
-        let keys = self.registry_keys(key).into_iter().flatten();
-        let below = keys.filter(|(path, _)| path.to_ascii_lowercase().starts_with(&parent));
+        let keys = self.registry_keys(key).into_keys();
+        let below = keys.filter(|path| path.to_ascii_lowercase().starts_with(&parent));
         let mut names: Vec<_> = below
-            .filter_map(|(path, _)| path.get(parent.len()..)?.split('\\').next())
-            .map(str::to_owned)
+            .filter_map(|path| Some(path.get(parent.len()..)?.split('\\').next()?.to_owned()))
             .collect();
         names.dedup();
         if names.is_empty() && self.registry_values(key).is_err() {
             return Err(HostError::not_found("list registry key", key));
         }
         Ok(names)
+    }
+
+    fn set_registry_value(&self, key: &RegistryKey, name: &str, value: &RegistryValue) -> Result<()> {
+        self.write_registry(|registry| registry.set(key, name, value));
+        Ok(())
+    }
+
+    fn remove_registry_value(&self, key: &RegistryKey, name: &str) -> Result<()> {
+        self.write_registry(|registry| registry.remove_value(key, name));
+        Ok(())
+    }
+
+    fn remove_empty_registry_key(&self, key: &RegistryKey) -> Result<bool> {
+        Ok(self.write_registry(|registry| registry.remove_empty_key(key)))
+    }
+
+    fn load_registry_hive(&self, name: &str, file: &Path) -> Result<()> {
+        let file = self.key(file);
+        self.write_registry(|registry| registry.load(name, &file))
+    }
+
+    fn unload_registry_hive(&self, name: &str) -> Result<()> {
+        self.write_registry(|registry| registry.unload(name))
     }
 
     fn wmi(&self, namespace: &str, query: &str) -> Result<Vec<WmiRow>> {

@@ -5,14 +5,22 @@ mod linux;
 mod resolver;
 #[cfg(unix)]
 mod unix;
+#[cfg(windows)]
+mod windows;
 
 #[cfg(target_os = "linux")]
 pub use linux::{SystemHost, save_memory, seal_memory};
 pub use resolver::Resolver;
 #[cfg(unix)]
-pub use unix::lock_file::{existing_lock_file, open_lock_file};
+pub use unix::lock_file::{existing_lock_file, open_lock_file, try_lock, try_lock_shared};
 #[cfg(unix)]
 pub use unix::other_agent::{other_agents_locks, running_agent};
+#[cfg(windows)]
+pub use windows::SystemHost;
+#[cfg(windows)]
+pub use windows::lock_file::{existing_lock_file, open_lock_file, try_lock, try_lock_shared};
+#[cfg(windows)]
+pub use windows::other_agent::{other_agents_locks, running_agent};
 
 /// Nothing: this system's allocator has nothing to set.
 #[cfg(not(target_os = "linux"))]
@@ -26,5 +34,9 @@ pub fn seal_memory() {}
 #[cfg(target_os = "linux")]
 pub const OS: super::Os = super::Os::Linux;
 
-#[cfg(not(target_os = "linux"))]
+/// The system this program was built for.
+#[cfg(windows)]
+pub const OS: super::Os = super::Os::Windows;
+
+#[cfg(not(any(target_os = "linux", windows)))]
 compile_error!("there is no SystemHost for this system yet: add host/system/<system>.rs and export it here");

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::host::recorded::{RecordedCommand, RecordedHost, Recording};
-use crate::host::system::SystemHost;
+use crate::host::system::{self, SystemHost};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs;
@@ -81,6 +81,10 @@ fn check(os: Os, at_least: usize) {
 }
 
 #[test]
+#[cfg_attr(
+    windows,
+    ignore = "a name has a backslash in it, which separates the parts of a path there"
+)]
 fn recorded_linux_machines_have_the_expected_inventories() {
     check(Os::Linux, 9);
 }
@@ -413,8 +417,16 @@ fn this_machine_has_an_inventory() {
         assert!(!text(field).is_empty(), "{inventory:?}");
     }
     assert_eq!(text(&inventory.agent_version), env!("CARGO_PKG_VERSION"));
-    assert_eq!(text(&inventory.architecture), std::env::consts::ARCH);
-    assert!(["UEFI", "Legacy"].contains(&text(&inventory.boot_type).as_str()));
+    let architecture = match (system::OS, std::env::consts::ARCH) {
+        (Os::Windows, "x86_64") => "AMD64",
+        (Os::Windows, "aarch64") => "ARM64",
+        (_, architecture) => architecture,
+    };
+    assert_eq!(text(&inventory.architecture), architecture);
+    let boot_type = text(&inventory.boot_type);
+    // Wine has no tool that tells.
+    let unknown = system::OS == Os::Windows && boot_type == "?";
+    assert!(unknown || ["UEFI", "Legacy"].contains(&boot_type.as_str()));
     assert!(inventory.ram.unwrap() > 64 << 20);
     assert!(inventory.uptime.unwrap() > 0.0);
     assert!(
@@ -424,11 +436,13 @@ fn this_machine_has_an_inventory() {
             .iter()
             .all(|network| network.addr != "127.0.0.1")
     );
-    let has_dpkg = host.exists(Path::new("/var/lib/dpkg/status"));
-    assert_eq!(
-        inventory.software.is_some_and(|software| !software.is_empty()),
-        has_dpkg
-    );
+    if system::OS == Os::Linux {
+        let has_dpkg = host.exists(Path::new("/var/lib/dpkg/status"));
+        assert_eq!(
+            inventory.software.is_some_and(|software| !software.is_empty()),
+            has_dpkg
+        );
+    }
     let identity = identity(&host, &Options::default()).unwrap();
     assert_eq!(Some(identity.hostname), inventory.hostname);
     assert!(!identity.uid.is_empty());

@@ -13,7 +13,7 @@ mod logins;
 mod machine;
 mod partitions;
 mod printers;
-mod registry;
+pub(crate) mod registry;
 mod release;
 mod screens;
 mod software;

@@ -11,11 +11,22 @@ pub(super) struct JsonTarget {
     pub(super) members: Vec<String>,
 }
 
+/// A policy of the module `REGISTRY`: a key below the scope's root and a name in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RegistryTarget {
+    /// The key, its parts separated by backslashes.
+    pub(super) path: String,
+    /// Name of the value, or of the key with the values of a list or an object.
+    pub(super) name: String,
+}
+
 /// What a key says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum PolicyKey {
     /// For this computer.
     Json(JsonTarget),
+    /// For this computer's registry.
+    Registry(RegistryTarget),
     /// For another system.
     OtherSystem,
 }
@@ -29,6 +40,8 @@ pub(super) enum KeyError {
     RelativePath,
     #[error("the key is missing or has an empty part: expected JSON:/path/file.json:key\\path")]
     Members,
+    #[error(r"the key of the registry is missing or has an empty part: expected REGISTRY:Software\Key:name")]
+    RegistryPath,
 }
 
 impl PolicyKey {
@@ -37,6 +50,7 @@ impl PolicyKey {
         let (module, rest) = key.split_once(':').ok_or(KeyError::Module)?;
         match module {
             "JSON" => {}
+            "REGISTRY" if os == Os::Windows => return registry(rest).map(Self::Registry),
             "REGISTRY" | "DEFAULTS" => return Ok(Self::OtherSystem),
             _ => return Err(KeyError::Module),
         }
@@ -61,6 +75,17 @@ impl PolicyKey {
             members,
         }))
     }
+}
+
+fn registry(rest: &str) -> Result<RegistryTarget, KeyError> {
+    let (path, name) = rest.split_once(':').ok_or(KeyError::RegistryPath)?;
+    if path.split('\\').any(str::is_empty) || rest.contains('\0') {
+        return Err(KeyError::RegistryPath);
+    }
+    Ok(RegistryTarget {
+        path: path.to_owned(),
+        name: name.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -117,9 +142,34 @@ mod tests {
         );
     }
 
+    #[test]
+    fn keys_of_the_registry_are_taken_apart_on_windows() {
+        let target = RegistryTarget {
+            path: r"Software\Policies\X".into(),
+            name: "a:b".into(),
+        };
+        let key = r"REGISTRY:Software\Policies\X:a:b";
+        assert_eq!(
+            PolicyKey::parse(key, Os::Windows),
+            Ok(PolicyKey::Registry(target))
+        );
+        for wrong in [
+            "REGISTRY:Software",
+            "REGISTRY::n",
+            r"REGISTRY:\Software:n",
+            r"REGISTRY:a\\b:n",
+        ] {
+            assert_eq!(
+                PolicyKey::parse(wrong, Os::Windows),
+                Err(KeyError::RegistryPath),
+                "{wrong}"
+            );
+        }
+    }
+
     proptest! {
         #[test]
-        fn any_key_is_taken_apart_without_panic(key in "(JSON:)?\\PC{0,60}") {
+        fn any_key_is_taken_apart_without_panic(key in "(JSON:|REGISTRY:)?\\PC{0,60}") {
             for os in Os::ALL {
                 let _ = PolicyKey::parse(&key, os);
             }

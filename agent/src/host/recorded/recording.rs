@@ -226,7 +226,8 @@ impl CommandEntry {
 pub(super) fn key(os: Os, path: &Path) -> String {
     let path = path.to_string_lossy();
     if os != Os::Windows {
-        return path.into_owned();
+        // This program may run on Windows and have joined the path's parts as there.
+        return path.replace(std::path::MAIN_SEPARATOR, "/");
     }
     let slashes = path.replace('\\', "/");
     match slashes.split_once(':') {

@@ -4,10 +4,10 @@ use crate::host::RegistryValue;
 use std::collections::BTreeMap;
 
 /// The values of a key.
-pub(super) type Values = BTreeMap<String, RegistryValue>;
+pub(crate) type Values = BTreeMap<String, RegistryValue>;
 
 /// A text that is not empty.
-pub(super) fn text(values: &Values, name: &str) -> Option<String> {
+pub(crate) fn text(values: &Values, name: &str) -> Option<String> {
     match get(values, name)? {
         RegistryValue::Text(text) | RegistryValue::ExpandText(text) => {
             // Some programs store the end mark, too.

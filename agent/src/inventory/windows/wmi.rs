@@ -22,7 +22,7 @@ pub(super) fn row(host: &dyn Host, query: &str) -> Result<WmiRow> {
 
 /// A text without the blanks that firmware likes to add; empty if there is none.
 pub(super) fn text(row: &WmiRow, property: &str) -> String {
-    row.get(property)
+    get(row, property)
         .and_then(Value::as_str)
         .unwrap_or_default()
         .trim()
@@ -41,7 +41,7 @@ pub(super) fn lines(rows: &[WmiRow], property: &str) -> String {
 
 /// A number; 64-bit ones come as text.
 pub(super) fn number(row: &WmiRow, property: &str) -> Option<u64> {
-    match row.get(property)? {
+    match get(row, property)? {
         Value::String(text) => text.trim().parse().ok(),
         value => value.as_u64(),
     }
@@ -49,7 +49,16 @@ pub(super) fn number(row: &WmiRow, property: &str) -> Option<u64> {
 
 /// A flag, if there is one.
 pub(super) fn flag(row: &WmiRow, property: &str) -> Option<bool> {
-    row.get(property).and_then(Value::as_bool)
+    get(row, property).and_then(Value::as_bool)
+}
+
+/// Rows name their properties as their class does, and not all classes write `DeviceID` alike.
+fn get<'a>(row: &'a WmiRow, property: &str) -> Option<&'a Value> {
+    row.get(property).or_else(|| {
+        row.iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(property))
+            .map(|(_, value)| value)
+    })
 }
 
 #[cfg(test)]

@@ -1,0 +1,349 @@
+//! The machine that the agent runs on, under Windows.
+
+mod acl;
+mod command;
+mod event_log;
+mod files;
+mod interfaces;
+mod job_object;
+pub(super) mod lock_file;
+pub(super) mod other_agent;
+mod password;
+mod power;
+mod privilege;
+mod procedure;
+mod registry;
+mod staging;
+mod text;
+mod wmi;
+
+use super::resolver::Resolver;
+use crate::host::{
+    Access, Command, CommandOutput, Host, HostError, Interface, Kernel, LogonWatch, Os, PowerAction,
+    Procedure, RegistryKey, RegistryValue, Result, RunningProcedure, ServiceRecord, Space, Staging,
+    Visibility, WmiRow,
+};
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+use windows::Wdk::System::SystemServices::RtlGetVersion;
+use windows::Win32::Foundation::ERROR_MORE_DATA;
+use windows::Win32::System::SystemInformation::{
+    ComputerNamePhysicalDnsHostname, GetComputerNameExW, GetTickCount64, IMAGE_FILE_MACHINE,
+    IMAGE_FILE_MACHINE_AMD64, IMAGE_FILE_MACHINE_ARM64, OSVERSIONINFOW,
+};
+use windows::Win32::System::Threading::{GetCurrentProcess, IsWow64Process2};
+use windows::core::PWSTR;
+
+/// Logons at the screen, by remote desktop, and at the screen without a domain controller.
+const LOGONS: &str = "*[System[(EventID=4624)] and EventData[(Data[@Name='LogonType']='2' or \
+    Data[@Name='LogonType']='10' or Data[@Name='LogonType']='11')]]";
+
+/// This machine.
+#[derive(Debug)]
+pub struct SystemHost {
+    staging_root: PathBuf,
+    resolver: Resolver,
+    /// Packages that earlier agents left behind.
+    leftovers: Mutex<Vec<PathBuf>>,
+}
+
+impl SystemHost {
+    /// This machine, with the folder below which packages are staged. It is created when the first package needs it,
+    /// and only administrators and the system can enter what is created.
+    pub fn new(staging_root: impl Into<PathBuf>) -> Self {
+        Self {
+            staging_root: staging_root.into(),
+            resolver: Resolver::default(),
+            leftovers: Mutex::default(),
+        }
+    }
+
+    /// Asks this resolver in place of the system's.
+    #[must_use]
+    pub fn with_resolver(self, resolver: Resolver) -> Self {
+        Self { resolver, ..self }
+    }
+
+    /// Takes note of the packages that agents left behind that were killed. To be called before anything is staged, and
+    /// when no other agent can run.
+    pub fn note_leftovers(&self) -> Result<()> {
+        let found = || -> io::Result<Vec<PathBuf>> {
+            std::fs::read_dir(&self.staging_root)?
+                .map(|entry| Ok(entry?.path()))
+                .collect()
+        };
+        match found() {
+            Ok(found) => {
+                *self.leftovers.lock().unwrap_or_else(PoisonError::into_inner) = found;
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(HostError::new("list", self.staging_root.display(), error)),
+        }
+    }
+
+    /// Removes the packages among them that nobody uses any more: Windows keeps the folder that a job still runs in, and
+    /// the next start tries again.
+    pub fn remove_ended_leftovers(&self) {
+        let found = std::mem::take(&mut *self.leftovers.lock().unwrap_or_else(PoisonError::into_inner));
+        for folder in found {
+            if let Err(error) = std::fs::remove_dir_all(&folder) {
+                tracing::warn!(staging.folder = %folder.display(), %error, "cannot remove what an earlier agent left");
+            }
+        }
+    }
+
+    /// The same: there is nothing to wait for that would tell when a job has ended.
+    pub fn remove_all_leftovers(&self) {
+        self.remove_ended_leftovers();
+    }
+}
+
+impl Host for SystemHost {
+    fn os(&self) -> Os {
+        Os::Windows
+    }
+
+    fn hostname(&self) -> Result<String> {
+        computer_name().map_err(|error| HostError::new("read", "the computer's name", error))
+    }
+
+    fn kernel(&self) -> Result<Kernel> {
+        let version = version().map_err(|error| HostError::new("read", "the version of Windows", error))?;
+        let machine = machine().map_err(|error| HostError::new("read", "the kind of processor", error))?;
+        Ok(Kernel {
+            release: format!(
+                "{}.{}.{}",
+                version.dwMajorVersion, version.dwMinorVersion, version.dwBuildNumber
+            ),
+            machine,
+        })
+    }
+
+    fn uptime(&self) -> Result<Duration> {
+        // SAFETY: takes nothing. This clock goes on while the machine is suspended.
+        Ok(Duration::from_millis(unsafe { GetTickCount64() }))
+    }
+
+    fn interfaces(&self) -> Result<Vec<Interface>> {
+        interfaces::list()
+    }
+
+    #[allow(clippy::disallowed_methods)] // the boundary: this is the clock that everybody else asks for
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn fill_random(&self, buffer: &mut [u8]) -> Result<()> {
+        getrandom::fill(buffer).map_err(|error| HostError::new("read", "the random source", error))
+    }
+
+    fn read_file(&self, path: &Path) -> Result<Vec<u8>> {
+        files::read(path)
+    }
+
+    fn read_link(&self, path: &Path) -> Result<PathBuf> {
+        std::fs::read_link(path).map_err(|error| HostError::new("read the link", path.display(), error))
+    }
+
+    fn list_folder(&self, path: &Path) -> Result<Vec<String>> {
+        files::list(path)
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        path.symlink_metadata().is_ok()
+    }
+
+    fn space(&self, mountpoint: &Path) -> Result<Space> {
+        files::space(mountpoint)
+    }
+
+    fn run(&self, command: &Command<'_>) -> Result<CommandOutput> {
+        command::run(command)
+    }
+
+    fn stream(
+        &self,
+        command: &Command<'_>,
+        consume: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<Option<i32>> {
+        command::stream(command, consume)
+    }
+
+    fn access(&self, path: &Path) -> Result<Access> {
+        acl::access(path)
+    }
+
+    fn search_domains(&self) -> Result<Vec<String>> {
+        self.resolver.search_domains()
+    }
+
+    fn service_records(&self, name: &str, time_limit: Duration) -> Result<Vec<ServiceRecord>> {
+        self.resolver.service_records(name, time_limit)
+    }
+
+    fn registry_values(&self, key: &RegistryKey) -> Result<BTreeMap<String, RegistryValue>> {
+        registry::values(key)
+    }
+
+    fn registry_subkeys(&self, key: &RegistryKey) -> Result<Vec<String>> {
+        registry::subkeys(key)
+    }
+
+    fn set_registry_value(&self, key: &RegistryKey, name: &str, value: &RegistryValue) -> Result<()> {
+        registry::set_value(key, name, value)
+    }
+
+    fn remove_registry_value(&self, key: &RegistryKey, name: &str) -> Result<()> {
+        registry::remove_value(key, name)
+    }
+
+    fn remove_empty_registry_key(&self, key: &RegistryKey) -> Result<bool> {
+        registry::remove_empty_key(key)
+    }
+
+    fn load_registry_hive(&self, name: &str, file: &Path) -> Result<()> {
+        registry::load_hive(name, file)
+    }
+
+    fn unload_registry_hive(&self, name: &str) -> Result<()> {
+        registry::unload_hive(name)
+    }
+
+    fn wmi(&self, namespace: &str, query: &str) -> Result<Vec<WmiRow>> {
+        wmi::query(namespace, query)
+    }
+
+    fn event_log(&self, channel: &str, query: &str, limit: usize) -> Result<Vec<String>> {
+        event_log::query(channel, query, limit)
+    }
+
+    fn watch_logons(&self, notify: Arc<dyn Fn() + Send + Sync>) -> Result<Option<LogonWatch>> {
+        Ok(Some(Box::new(event_log::subscribe("Security", LOGONS, notify)?)))
+    }
+
+    fn write_file(&self, path: &Path, content: &[u8], visibility: Visibility) -> Result<()> {
+        files::write(path, content, visibility)
+    }
+
+    fn remove_file(&self, path: &Path) -> Result<()> {
+        files::remove(path)
+    }
+
+    fn set_password(&self, username: &str, password: &str) -> Result<()> {
+        password::set(username, password)
+    }
+
+    fn create_staging(&self) -> Result<Box<dyn Staging>> {
+        Ok(Box::new(staging::SystemStaging::create(&self.staging_root)?))
+    }
+
+    fn start_procedure(&self, procedure: &Procedure) -> Result<Box<dyn RunningProcedure>> {
+        Ok(Box::new(procedure::SystemProcedure::start(procedure)?))
+    }
+
+    fn schedule_power(&self, action: PowerAction, minutes: u32) -> Result<()> {
+        power::schedule(action, minutes)
+    }
+
+    fn logged_in_users(&self) -> Result<Vec<String>> {
+        power::logged_in_users()
+    }
+
+    fn notify_users(&self, message: &str) -> Result<()> {
+        power::notify(message)
+    }
+}
+
+fn computer_name() -> io::Result<String> {
+    let mut buffer = vec![0; 64];
+    loop {
+        let mut length = u32::try_from(buffer.len()).unwrap_or_default();
+        // SAFETY: the buffer is as long as is said, and lives until the function returns.
+        let named = unsafe {
+            let start = PWSTR(buffer.as_mut_ptr());
+            GetComputerNameExW(ComputerNamePhysicalDnsHostname, Some(start), &raw mut length)
+        };
+        match named {
+            Err(short) if short.code() == ERROR_MORE_DATA.to_hresult() && length as usize > buffer.len() => {
+                buffer.resize(length as usize, 0);
+            }
+            Err(cause) => return Err(text::error(cause)),
+            Ok(()) => return Ok(text::from_wide(&buffer).to_string_lossy().into_owned()),
+        }
+    }
+}
+
+/// The version as it is, whatever the program's manifest says that it knows.
+fn version() -> io::Result<OSVERSIONINFOW> {
+    let mut version = OSVERSIONINFOW {
+        dwOSVersionInfoSize: u32::try_from(size_of::<OSVERSIONINFOW>()).unwrap_or_default(),
+        ..OSVERSIONINFOW::default()
+    };
+    // SAFETY: the structure says how long it is, and lives until the function returns.
+    let status = unsafe { RtlGetVersion(&raw mut version) };
+    status.ok().map_err(text::error)?;
+    Ok(version)
+}
+
+/// The kind of processor, also where this program is for another one.
+fn machine() -> io::Result<String> {
+    let (mut process, mut native) = (IMAGE_FILE_MACHINE::default(), IMAGE_FILE_MACHINE::default());
+    // SAFETY: the numbers live until the function returns.
+    unsafe { IsWow64Process2(GetCurrentProcess(), &raw mut process, Some(&raw mut native)) }
+        .map_err(text::error)?;
+    Ok(match native {
+        IMAGE_FILE_MACHINE_AMD64 => "AMD64".to_owned(),
+        IMAGE_FILE_MACHINE_ARM64 => "ARM64".to_owned(),
+        IMAGE_FILE_MACHINE(other) => format!("{other:#06x}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host() -> SystemHost {
+        SystemHost::new(std::env::temp_dir().join("oco-agent-test"))
+    }
+
+    #[test]
+    fn this_machine_has_a_name_and_a_version() {
+        assert!(!host().hostname().unwrap().is_empty());
+        let kernel = host().kernel().unwrap();
+        assert!(kernel.release.starts_with("10.0."), "{kernel:?}");
+        assert!(
+            ["AMD64", "ARM64"].contains(&kernel.machine.as_str()),
+            "{kernel:?}"
+        );
+        assert!(host().uptime().unwrap() > Duration::ZERO);
+    }
+
+    #[test]
+    fn random_bytes_differ_between_two_draws() {
+        let (mut a, mut b) = ([0; 32], [0; 32]);
+        host().fill_random(&mut a).unwrap();
+        host().fill_random(&mut b).unwrap();
+        assert_ne!(a, b);
+    }
+
+    #[test]
+    fn packages_that_a_killed_agent_left_behind_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = SystemHost::new(folder.path().join("staging"));
+        host.note_leftovers().unwrap();
+        let mut staging = host.create_staging().unwrap();
+        staging.create_folder(Path::new("data")).unwrap();
+        std::mem::forget(staging);
+        host.note_leftovers().unwrap();
+        let own = host.create_staging().unwrap();
+        host.remove_all_leftovers();
+        let left = std::fs::read_dir(folder.path().join("staging")).unwrap();
+        assert_eq!(left.count(), 1, "only this agent's own is left");
+        drop(own);
+    }
+}

@@ -1,0 +1,153 @@
+//! The event log: queries, and the news of logons.
+
+use super::text::{error, wide};
+use crate::host::{HostError, Result};
+use std::ffi::c_void;
+use std::io;
+use std::sync::Arc;
+use windows::Win32::Foundation::{ERROR_INSUFFICIENT_BUFFER, ERROR_NO_MORE_ITEMS};
+use windows::Win32::System::EventLog::{
+    EVT_HANDLE, EVT_SUBSCRIBE_NOTIFY_ACTION, EvtClose, EvtNext, EvtQuery, EvtQueryChannelPath,
+    EvtQueryReverseDirection, EvtRender, EvtRenderEventXml, EvtSubscribe, EvtSubscribeActionDeliver,
+    EvtSubscribeToFutureEvents,
+};
+use windows::core::PCWSTR;
+
+/// Events that are fetched at a time.
+const BATCH: usize = 64;
+/// How long the log may take for a batch, ms.
+const TIME_LIMIT: u32 = 30_000;
+/// Most text of one event, bytes.
+const MOST_BYTES: u32 = 1 << 20;
+
+/// A handle of this interface.
+#[derive(Debug)]
+struct Handle(EVT_HANDLE);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: opened by the system for this, and not used any more.
+        let _ = unsafe { EvtClose(self.0) };
+    }
+}
+
+/// The events that a query selects, newest first, each as XML.
+pub(super) fn query(channel: &str, query: &str, limit: usize) -> Result<Vec<String>> {
+    collect(channel, query, limit).map_err(|error| HostError::new("query the event log", channel, error))
+}
+
+fn collect(channel: &str, query: &str, limit: usize) -> io::Result<Vec<String>> {
+    let (channel, query) = (wide(channel)?, wide(query)?);
+    let flags = EvtQueryChannelPath.0 | EvtQueryReverseDirection.0;
+    // SAFETY: both texts have their end marks and live until the function returns.
+    let results = unsafe { EvtQuery(None, PCWSTR(channel.as_ptr()), PCWSTR(query.as_ptr()), flags) };
+    let results = Handle(results.map_err(error)?);
+    let mut events = Vec::new();
+    while events.len() < limit {
+        let mut batch = [0; BATCH];
+        let wanted = BATCH.min(limit - events.len());
+        let mut returned = 0;
+        // SAFETY: the handle is open, and the batch lives until the function returns.
+        let next = unsafe { EvtNext(results.0, &mut batch[..wanted], TIME_LIMIT, 0, &raw mut returned) };
+        match next {
+            Err(end) if end.code() == ERROR_NO_MORE_ITEMS.to_hresult() => break,
+            next => next.map_err(error)?,
+        }
+        let returned = usize::try_from(returned).unwrap_or_default();
+        if returned == 0 {
+            break;
+        }
+        let handles: Vec<Handle> = batch[..returned.min(wanted)]
+            .iter()
+            .map(|handle| Handle(EVT_HANDLE(*handle)))
+            .collect();
+        for handle in &handles {
+            match render(handle) {
+                Ok(event) => events.push(event),
+                Err(error) => tracing::debug!(%error, "an event is left out"),
+            }
+        }
+    }
+    Ok(events)
+}
+
+fn render(event: &Handle) -> io::Result<String> {
+    let mut buffer: Vec<u16> = Vec::new();
+    loop {
+        let size = u32::try_from(buffer.len() * size_of::<u16>()).unwrap_or_default();
+        let (mut used, mut properties) = (0, 0);
+        // SAFETY: the buffer is as long as is said, and everything lives until the function returns.
+        let rendered = unsafe {
+            let start = buffer.as_mut_ptr().cast();
+            let xml = EvtRenderEventXml.0;
+            EvtRender(
+                None,
+                event.0,
+                xml,
+                size,
+                Some(start),
+                &raw mut used,
+                &raw mut properties,
+            )
+        };
+        match rendered {
+            Err(short)
+                if short.code() == ERROR_INSUFFICIENT_BUFFER.to_hresult()
+                    && used > size
+                    && used <= MOST_BYTES =>
+            {
+                buffer.resize((used as usize).div_ceil(size_of::<u16>()), 0);
+            }
+            Err(cause) => return Err(error(cause)),
+            Ok(()) => {
+                return Ok(super::text::from_wide(&buffer).to_string_lossy().into_owned());
+            }
+        }
+    }
+}
+
+/// What is called at each event.
+type Callback = Arc<dyn Fn() + Send + Sync>;
+
+/// A subscription to events, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Subscription(#[allow(dead_code)] Handle); // closed on drop
+
+/// Calls `notify` from a thread of the system's at each event of a channel from now on that the query selects.
+pub(super) fn subscribe(channel: &str, query: &str, notify: Callback) -> Result<Subscription> {
+    let start = || -> io::Result<Subscription> {
+        let (channel, query) = (wide(channel)?, wide(query)?);
+        // Never freed: the system does not say when its last call is over. One of these is made in a process.
+        let context: *const Callback = Box::into_raw(Box::new(notify));
+        // SAFETY: the texts have their end marks; the context is of the type that the callback takes, and stays.
+        let subscription = unsafe {
+            EvtSubscribe(
+                None,
+                None,
+                PCWSTR(channel.as_ptr()),
+                PCWSTR(query.as_ptr()),
+                None,
+                Some(context.cast::<c_void>()),
+                Some(deliver),
+                EvtSubscribeToFutureEvents.0,
+            )
+        };
+        Ok(Subscription(Handle(subscription.map_err(error)?)))
+    };
+    start().map_err(|error| HostError::new("subscribe to the event log", channel, error))
+}
+
+/// # Safety
+/// The context is a [`Callback`].
+unsafe extern "system" fn deliver(
+    action: EVT_SUBSCRIBE_NOTIFY_ACTION,
+    context: *const c_void,
+    _event: EVT_HANDLE,
+) -> u32 {
+    if action == EvtSubscribeActionDeliver {
+        // SAFETY: as promised by the caller, and never freed.
+        let notify = unsafe { &*context.cast::<Callback>() };
+        notify();
+    }
+    0
+}

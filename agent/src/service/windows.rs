@@ -1,0 +1,303 @@
+//! Installing, controlling and being a service of Windows.
+
+mod log;
+
+use super::{DISPLAY_NAME, NAME, restart};
+use crate::host::{Command, Host, HostError, Visibility};
+use crate::signals;
+use log::LogFile;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+use windows_service::service::{
+    ServiceAccess, ServiceAction, ServiceActionType, ServiceControl, ServiceControlAccept,
+    ServiceErrorControl, ServiceExitCode, ServiceFailureActions, ServiceFailureResetPeriod, ServiceInfo,
+    ServiceStartType, ServiceState, ServiceStatus, ServiceType,
+};
+use windows_service::service_control_handler::{self, ServiceControlHandlerResult, ServiceStatusHandle};
+use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
+use windows_service::{define_windows_service, service_dispatcher};
+
+/// How long a running job may go on once the service is to stop, as under systemd.
+const STOP_TIME: Duration = Duration::from_secs(320);
+/// Between two signs of life while it stops.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+/// Between two looks at a service that stops or starts.
+const LOOK: Duration = Duration::from_millis(200);
+/// How long a service may take to start.
+const START_TIME: Duration = Duration::from_secs(30);
+/// After so long it is started again if it failed.
+const RECOVERY: Duration = Duration::from_secs(60);
+/// Failures are counted anew after a day.
+const FORGIVEN: Duration = Duration::from_secs(24 * 3600);
+/// The system has started it, as it does at its own start.
+const ALREADY_RUNNING: i32 = 1056;
+/// The exit code that has the system start the service again.
+const AGAIN: u32 = 1;
+
+const DESCRIPTION: &str = "Reports this computer's inventory to its Open Computer Orchestration server and runs the jobs it orders.";
+
+/// A service that cannot be worked with.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The service manager refuses.
+    #[error("cannot {0} the service {NAME}; run this as an administrator")]
+    Manager(&'static str, #[source] windows_service::Error),
+    /// It does not become what it should.
+    #[error("the service {NAME} is still {state:?} after {} s", waited.as_secs())]
+    Slow {
+        /// Its state.
+        state: ServiceState,
+        /// So long was waited.
+        waited: Duration,
+    },
+    /// The scheduler does not take the task.
+    #[error("the scheduler refuses the restart of the service: exit code {0:?}")]
+    Scheduler(Option<i32>),
+    /// The machine does not do what it should.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// This is no service.
+    #[error("the service manager did not start this process")]
+    NotStarted(#[source] windows_service::Error),
+}
+
+type Result<T, E = ServiceError> = std::result::Result<T, E>;
+
+fn manager(operation: &'static str) -> impl FnOnce(windows_service::Error) -> ServiceError {
+    move |error| ServiceError::Manager(operation, error)
+}
+
+fn open(operation: &'static str, access: ServiceAccess) -> Result<windows_service::service::Service> {
+    ServiceManager::local_computer(None::<&str>, ServiceManagerAccess::CONNECT)
+        .and_then(|services| services.open_service(NAME, access))
+        .map_err(manager(operation))
+}
+
+/// Registers `program` as a service that starts with the computer, and again when it fails. Those settings that the
+/// system does not take are returned: the service works without them.
+pub fn install(program: &Path, config: Option<&Path>) -> Result<Vec<String>> {
+    let access = ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE;
+    let mut arguments: Vec<OsString> = vec!["service".into(), "run".into()];
+    if let Some(config) = config {
+        arguments.extend(["--config".into(), config.into()]);
+    }
+    let information = ServiceInfo {
+        name: NAME.into(),
+        display_name: DISPLAY_NAME.into(),
+        service_type: ServiceType::OWN_PROCESS,
+        start_type: ServiceStartType::AutoStart,
+        error_control: ServiceErrorControl::Normal,
+        executable_path: program.to_owned(),
+        launch_arguments: arguments,
+        dependencies: Vec::new(),
+        account_name: None,
+        account_password: None,
+    };
+    let service = ServiceManager::local_computer(None::<&str>, access)
+        .and_then(|services| {
+            services.create_service(&information, ServiceAccess::CHANGE_CONFIG | ServiceAccess::START)
+        })
+        .map_err(manager("install"))?;
+    let again = ServiceAction {
+        action_type: ServiceActionType::Restart,
+        delay: RECOVERY,
+    };
+    let recovery = ServiceFailureActions {
+        reset_period: ServiceFailureResetPeriod::After(FORGIVEN),
+        reboot_msg: None,
+        command: None,
+        actions: Some(vec![again.clone(), again.clone(), again]),
+    };
+    let settings = [
+        ("its description", service.set_description(DESCRIPTION)),
+        ("its recovery", service.update_failure_actions(recovery)),
+        (
+            "its recovery after errors",
+            service.set_failure_actions_on_non_crash_failures(true),
+        ),
+        (
+            "time to finish a job before the computer stops",
+            service.set_preshutdown_timeout(STOP_TIME),
+        ),
+    ];
+    let refused = settings
+        .into_iter()
+        .filter_map(|(what, set)| Some(format!("{what} cannot be set: {}", set.err()?)));
+    Ok(refused.collect())
+}
+
+/// Starts the service and waits until it runs.
+pub fn start() -> Result<()> {
+    let service = open("start", ServiceAccess::START | ServiceAccess::QUERY_STATUS)?;
+    match service.start::<OsString>(&[]) {
+        Err(windows_service::Error::Winapi(error)) if error.raw_os_error() == Some(ALREADY_RUNNING) => {}
+        started => started.map_err(manager("start"))?,
+    }
+    wait_for(&service, ServiceState::Running, START_TIME)
+}
+
+/// Stops the service and waits for a running job.
+pub fn stop() -> Result<()> {
+    let service = open("stop", ServiceAccess::STOP | ServiceAccess::QUERY_STATUS)?;
+    let status = service.query_status().map_err(manager("look at"))?;
+    if status.current_state == ServiceState::Stopped {
+        return Ok(());
+    }
+    service.stop().map_err(manager("stop"))?;
+    wait_for(&service, ServiceState::Stopped, STOP_TIME)
+}
+
+/// Stops the service and removes it.
+pub fn delete() -> Result<()> {
+    stop()?;
+    let service = open("delete", ServiceAccess::DELETE)?;
+    service.delete().map_err(manager("delete"))
+}
+
+fn wait_for(
+    service: &windows_service::service::Service,
+    wanted: ServiceState,
+    limit: Duration,
+) -> Result<()> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let state = service.query_status().map_err(manager("look at"))?.current_state;
+        if state == wanted {
+            return Ok(());
+        }
+        if Instant::now() > deadline || wanted == ServiceState::Running && state == ServiceState::Stopped {
+            return Err(ServiceError::Slow { state, waited: limit });
+        }
+        std::thread::park_timeout(LOOK);
+    }
+}
+
+/// What the service does, from its start to its stop; whether it is to be started again.
+type Work = Box<dyn Fn() -> bool + Send + Sync>;
+
+static WORK: OnceLock<Work> = OnceLock::new();
+static LOG: OnceLock<LogFile> = OnceLock::new();
+static IS_SERVICE: AtomicBool = AtomicBool::new(false);
+
+/// Is the service, for a process that the service manager has started. What is logged goes into a file beside `config`,
+/// since a service has no terminal. A stop is handed on as a signal; `work` says whether it is to be started again.
+pub fn run(config: &Path, work: impl Fn() -> bool + Send + Sync + 'static) -> Result<()> {
+    // Both are set once: this is called once in a process.
+    let _ = LOG.set(LogFile::new(config.with_file_name("oco-agent.log")));
+    let _ = WORK.set(Box::new(work));
+    IS_SERVICE.store(true, Ordering::Relaxed);
+    service_dispatcher::start(NAME, ffi_main).map_err(ServiceError::NotStarted)
+}
+
+/// Where this process logs to, if it is a service.
+pub fn log_file() -> Option<&'static LogFile> {
+    LOG.get()
+}
+
+/// Whether this process is the service.
+pub fn is_running() -> bool {
+    IS_SERVICE.load(Ordering::Relaxed)
+}
+
+define_windows_service!(ffi_main, service_main);
+
+fn service_main(_arguments: Vec<OsString>) {
+    if let Err(error) = serve() {
+        tracing::error!(%error, "the service manager cannot be spoken with");
+    }
+}
+
+fn serve() -> windows_service::Result<()> {
+    let (stop_sender, stop_requested) = mpsc::channel();
+    let stop_sender = Mutex::new(stop_sender);
+    let handler = move |control| match control {
+        ServiceControl::Stop | ServiceControl::Shutdown | ServiceControl::Preshutdown => {
+            let sender = stop_sender.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = sender.send(());
+            signals::request_stop();
+            ServiceControlHandlerResult::NoError
+        }
+        ServiceControl::Interrogate => ServiceControlHandlerResult::NoError,
+        _ => ServiceControlHandlerResult::NotImplemented,
+    };
+    let handle = service_control_handler::register(NAME, handler)?;
+    handle.set_service_status(status(ServiceState::Running, 0, 0))?;
+    let (end_sender, ended) = mpsc::channel::<()>();
+    let signs = std::thread::spawn(move || show_life(handle, &stop_requested, &ended));
+    let again = WORK.get().is_some_and(|work| work());
+    drop(end_sender);
+    let _ = signs.join();
+    handle.set_service_status(status(ServiceState::Stopped, 0, if again { AGAIN } else { 0 }))
+}
+
+/// Once the service is to stop, tells the manager every few seconds that it has not forgotten.
+fn show_life(handle: ServiceStatusHandle, stop_requested: &mpsc::Receiver<()>, ended: &mpsc::Receiver<()>) {
+    loop {
+        // The end shows by the other side being gone.
+        match ended.recv_timeout(LOOK) {
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            _ => return,
+        }
+        if stop_requested.try_recv().is_ok() {
+            break;
+        }
+    }
+    for checkpoint in 1.. {
+        if let Err(error) = handle.set_service_status(status(ServiceState::StopPending, checkpoint, 0)) {
+            tracing::debug!(%error, "no sign of life");
+        }
+        if !matches!(
+            ended.recv_timeout(SIGN_OF_LIFE),
+            Err(mpsc::RecvTimeoutError::Timeout)
+        ) {
+            return;
+        }
+    }
+}
+
+fn status(state: ServiceState, checkpoint: u32, error: u32) -> ServiceStatus {
+    ServiceStatus {
+        service_type: ServiceType::OWN_PROCESS,
+        current_state: state,
+        controls_accepted: match state {
+            ServiceState::Running => ServiceControlAccept::STOP | ServiceControlAccept::PRESHUTDOWN,
+            _ => ServiceControlAccept::empty(),
+        },
+        exit_code: match error {
+            0 => ServiceExitCode::NO_ERROR,
+            error => ServiceExitCode::ServiceSpecific(error),
+        },
+        checkpoint,
+        wait_hint: match state {
+            ServiceState::StopPending => SIGN_OF_LIFE * 4,
+            _ => Duration::ZERO,
+        },
+        process_id: None,
+    }
+}
+
+/// Has the scheduler start the service again in a minute, also if an installer registers it anew meanwhile.
+pub fn restart_later(host: &Arc<dyn Host>, state_folder: &Path) -> Result<()> {
+    let root = std::env::var_os("SystemRoot").unwrap_or_else(|| r"C:\Windows".into());
+    let now = jiff::Timestamp::try_from(host.now())
+        .map_err(|error| HostError::new("read", "the clock", io::Error::other(error)))?;
+    let task = restart::task(now, &PathBuf::from(root).join("System32"));
+    let file = state_folder.join("oco-agent-restart.xml");
+    host.write_file(&file, task.as_bytes(), Visibility::Private)?;
+    let path = file.display().to_string();
+    let command = Command {
+        program: "schtasks",
+        args: &["/create", "/f", "/tn", restart::TASK, "/xml", &path],
+        time_limit: Duration::from_secs(30),
+    };
+    let output = host.run(&command);
+    host.remove_file(&file)?;
+    match output?.code {
+        Some(0) => Ok(()),
+        code => Err(ServiceError::Scheduler(code)),
+    }
+}

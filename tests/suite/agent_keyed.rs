@@ -313,8 +313,15 @@ fn a_forced_inventory_that_a_server_of_2022_does_not_want_is_not_sent() {
         let output = agent.command().arg("--force").output().unwrap();
         let log = stderr(&output);
         assert!(output.status.success(), "{generation}: {log}");
-        assert!(log.contains(&format!("inventory_sent={wanted}")), "{generation}: {log}");
-        assert_eq!(log.contains("the server wants no inventory now"), !wanted, "{log}");
+        assert!(
+            log.contains(&format!("inventory_sent={wanted}")),
+            "{generation}: {log}"
+        );
+        assert_eq!(
+            log.contains("the server wants no inventory now"),
+            !wanted,
+            "{log}"
+        );
         assert_eq!(server.findings(), Vec::<String>::new(), "{generation}");
     }
 }

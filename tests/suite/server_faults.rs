@@ -138,11 +138,15 @@ fn an_agent_key_that_changes_unasked_is_stored_as_it_is_signed_and_its_refusal_e
 }
 
 /// A package whose procedure leaves a line in `witness`.
-fn deploy(server: &MockServer, agent: &Agent) -> i64 {
+fn tool(server: &MockServer, agent: &Agent) -> i64 {
     let witness = agent.folder().join("witness");
     let procedure = format!("echo ran >> {}; sh run.sh", witness.display());
-    let package = server.package("tool", &procedure, "0", &[("run.sh", b"echo done\n")]);
-    server.deploy(&[package], 0)
+    server.package("tool", &procedure, "0", &[("run.sh", b"echo done\n")])
+}
+
+/// A deployment of it.
+fn deploy(server: &MockServer, agent: &Agent) -> i64 {
+    server.deploy(&[tool(server, agent)], 0)
 }
 
 fn runs(agent: &Agent) -> usize {
@@ -202,8 +206,9 @@ fn a_package_is_always_asked_for_whole_so_that_no_range_can_be_ignored() {
     let rule = server.commit(&json!({ "fault": package(RANGE_IGNORED) }));
     let cut = server.commit(&json!({"select": {"methods": ["download"], "first": 1},
         "fault": {"kind": "reset", "at": "in"}}));
+    let tool = tool(&server, &agent);
     for (state, run) in [("failed", 0), ("succeeded", 1)] {
-        let deployment = deploy(&server, &agent);
+        let deployment = server.deploy(&[tool], 0);
         let output = agent.check_in();
         assert!(output.status.success(), "{}", stderr(&output));
         let job = &server.jobs(deployment)[0];

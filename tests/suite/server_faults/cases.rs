@@ -13,6 +13,7 @@ pub(super) fn harmless() -> Vec<Value> {
         json!({"kind": "dribble", "bytes": 20, "every_ms": 20}),
         json!({"kind": "reset", "at": "after"}),
         json!({"kind": "idle", "at": "after"}),
+        json!({"kind": "oversized", "bytes": 100_000, "signed": true}),
         json!({"kind": "content-type", "value": "text/html"}),
         // A server's key that is stored is never replaced.
         json!({"kind": "key-change", "keys": "server"}),
@@ -27,13 +28,22 @@ pub(super) fn costly() -> Vec<(Value, &'static str)> {
             "status 503",
         ),
         (json!({"kind": "status", "code": 500}), "status 500"),
-        (json!({"kind": "reset", "at": "request"}), "oco.agent.hello"),
-        (json!({"kind": "reset", "at": "before"}), "oco.agent.hello"),
-        (json!({"kind": "reset", "at": "in"}), "oco.agent.hello"),
-        (json!({"kind": "idle", "at": "request"}), "oco.agent.hello"),
-        (json!({"kind": "idle", "at": "before"}), "oco.agent.hello"),
-        (json!({"kind": "idle", "at": "in"}), "oco.agent.hello"),
-        (json!({"kind": "refuse", "for_ms": 300}), "oco.agent.hello"),
+        (
+            json!({"kind": "reset", "at": "request"}),
+            "the connection was reset",
+        ),
+        (
+            json!({"kind": "reset", "at": "before"}),
+            "the connection was reset",
+        ),
+        (json!({"kind": "reset", "at": "in"}), "the connection was reset"),
+        (json!({"kind": "idle", "at": "request"}), "did not answer in time"),
+        (json!({"kind": "idle", "at": "before"}), "did not answer in time"),
+        (json!({"kind": "idle", "at": "in"}), "did not answer in time"),
+        (
+            json!({"kind": "refuse", "for_ms": 300}),
+            "the connection was reset",
+        ),
         (json!({"kind": "restart", "for_ms": 300}), "oco.agent.hello"),
     ]
 }
@@ -53,7 +63,11 @@ pub(super) fn unusable() -> Vec<(Value, &'static str)> {
         ),
         (
             json!({"kind": "oversized", "bytes": 9_000_000, "signed": true}),
-            "oco.agent.hello",
+            "longer than 8388608 bytes",
+        ),
+        (
+            json!({"kind": "oversized", "bytes": 100_000}),
+            "does not fit the server key",
         ),
         (
             json!({"kind": "signature", "is": "wrong"}),
@@ -89,7 +103,7 @@ pub(super) const BAD_PACKAGES: [(&str, &str); 7] = [
     ("parent-entry", "leads out of its folder"),
     ("absolute-entry", "leads out of its folder"),
     ("link-entry", "is a link"),
-    ("wrong-length", "oco.agent.download"),
+    ("wrong-length", "ended early"),
 ];
 
 /// The fault of packages that befalls only who asks for a part of one.

@@ -250,7 +250,7 @@ impl World {
             By::Rest => {
                 self.server
                     .change("DELETE", &format!("/computers/{id}"), None)
-                    .await
+                    .await;
             }
             By::Client => {
                 let data = json!({"id": id, "force": force});
@@ -312,7 +312,7 @@ impl World {
             By::Rest => {
                 self.server
                     .change("DELETE", &format!("/packages/{id}"), None)
-                    .await
+                    .await;
             }
             By::Client => {
                 let data = json!({"id": id, "force": force});

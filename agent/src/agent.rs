@@ -221,6 +221,10 @@ impl Agent {
         for ignored in &plan.ignored {
             tracing::warn!("the server's answer is not followed in one part: {ignored}");
         }
+        if force_update && plan.inventory.is_none() {
+            // Sent all the same it would be refused: servers of 2022 take only what they asked for themselves.
+            tracing::warn!("the server wants no inventory now, although it was asked to: none is sent");
+        }
         let unaccepted = self.jobs.report_unaccepted(&plan.jobs);
         contained("reporting earlier outcomes", unaccepted).await;
         let mut check_in = CheckIn {

@@ -54,7 +54,7 @@ pub struct Config {
     pub faults: Vec<Rule>,
     /// Where the draws of faults come from.
     pub fault_seed: u64,
-    /// Filters of who embeds the server, after its own.
+    /// Filters of who embeds the server, after its own and in this order; see [`crate::hooks`].
     pub filters: Vec<Arc<dyn Filter>>,
     /// The server's time.
     pub clock: Arc<dyn Clock>,

@@ -1,8 +1,72 @@
 //! Filters around the agent API: they see each exchange to the byte, and may change, delay, answer or break it. What the
 //! server itself does with them are `conformance` and [`crate::faults`]; who embeds it adds more.
 //!
-//! A filter decides and says what is to happen; `exchange` makes it happen. All filters see requests and answers
-//! in the order of their list.
+//! A filter decides and says what is to happen; `exchange` makes it happen. All filters see requests, and then answers, in
+//! one order: the server's check of conformance, its faults, and those of
+//! [`Config::filters`](crate::Config::filters) as they are listed. So a filter of one's own gets the requests that no fault
+//! has ended, and the answers as faults have left them. Who decides otherwise than [`Flow::Serve`] or [`Flow::After`] keeps
+//! a request from the filters behind it, and its answer from all.
+//!
+//! A filter that counts hellos, holds them back a little, has every second one come again later, and marks the others'
+//! answers:
+//!
+//! ```
+//! use axum::body::Body;
+//! use axum::http::{HeaderValue, Request, StatusCode};
+//! use oco_mock_server::hooks::{Answer, Exchange, Filter, Flow};
+//! use oco_mock_server::{Config, ServerState, router};
+//! use oco_protocol::{Key, signature};
+//! use std::sync::Arc;
+//! use std::sync::atomic::{AtomicU64, Ordering};
+//! use std::time::Duration;
+//! use tower::ServiceExt;
+//!
+//! #[derive(Debug, Default)]
+//! struct Crowded {
+//!     hellos: AtomicU64,
+//! }
+//!
+//! impl Filter for Crowded {
+//!     fn request(&self, exchange: &mut Exchange) -> Flow {
+//!         if exchange.method != "hello" {
+//!             return Flow::Serve;
+//!         }
+//!         match self.hellos.fetch_add(1, Ordering::Relaxed) % 2 {
+//!             0 => Flow::After(Duration::from_millis(5)),
+//!             _ => Flow::Answer(Box::new(Answer::new(StatusCode::TOO_MANY_REQUESTS, "later"))),
+//!         }
+//!     }
+//!
+//!     fn response(&self, _exchange: &Exchange, answer: &mut Answer) {
+//!         answer.headers.insert("x-crowded", HeaderValue::from_static("yes"));
+//!     }
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let filter = Arc::new(Crowded::default());
+//! let config = Config {
+//!     agent_key: Some(Key::new("letmein")),
+//!     filters: vec![filter.clone()],
+//!     ..Config::default()
+//! };
+//! // `Server::start` takes the same configuration.
+//! let server = router(ServerState::open(config).await?);
+//! let hello = r#"{"jsonrpc":"2.0","id":1,"method":"oco.agent.hello","params":{"uid":"u","hostname":"pc",
+//!     "timestamp":1800000000,"data":{"agent_version":"2.0.0"}}}"#;
+//! for status in [StatusCode::OK, StatusCode::TOO_MANY_REQUESTS] {
+//!     let request = Request::post("/api-agent.php")
+//!         .header("content-type", "application/json")
+//!         .header("x-oco-agent-signature", signature::sign(&Key::new("letmein"), hello.as_bytes()))
+//!         .body(Body::from(hello))?;
+//!     let answer = server.clone().oneshot(request).await?;
+//!     assert_eq!(answer.status(), status);
+//!     assert_eq!(answer.headers().contains_key("x-crowded"), status == StatusCode::OK);
+//! }
+//! assert_eq!(filter.hellos.load(Ordering::Relaxed), 2);
+//! # Ok(())
+//! # }
+//! ```
 
 mod identity;
 

@@ -1,6 +1,6 @@
 //! The keyed generation: with a server of 2022 as it was recorded, with one of today, and never by mistake.
 
-use crate::support::mock::archive;
+use crate::support::mock::{MockServer, archive};
 use crate::support::scripted::{
     AGENT_KEY, Captured, SERVER_KEY, ScriptedServer, archive_response, hello, raw, repeated, response, signed,
 };
@@ -301,6 +301,28 @@ fn a_keyed_server_that_accepts_no_report_does_not_see_the_job_run_again() {
             names.iter().filter(|n| *n == name).count() >= 3,
             "both names are tried: {names:?}"
         );
+    }
+}
+
+#[test]
+fn a_forced_inventory_that_a_server_of_2022_does_not_want_is_not_sent() {
+    for (generation, wanted) in [("2022", false), ("current", true)] {
+        let server = MockServer::start_with(&["--server-generation", generation]);
+        let agent = keyed(&server.agent_url, REGISTRATION_KEY, "");
+        assert!(agent.check_in().status.success());
+        let output = agent.command().arg("--force").output().unwrap();
+        let log = stderr(&output);
+        assert!(output.status.success(), "{generation}: {log}");
+        assert!(
+            log.contains(&format!("inventory_sent={wanted}")),
+            "{generation}: {log}"
+        );
+        assert_eq!(
+            log.contains("the server wants no inventory now"),
+            !wanted,
+            "{log}"
+        );
+        assert_eq!(server.findings(), Vec::<String>::new(), "{generation}");
     }
 }
 

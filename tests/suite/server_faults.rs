@@ -1,9 +1,16 @@
 //! Every fault that the mock server commits, met by an agent process: it says what is wrong, keeps what it has, and goes on
 //! once the fault is over.
 
+mod cases;
+
 use crate::support::mock::MockServer;
 use crate::support::{Agent, REGISTRATION_KEY, stderr, wait_for};
+use cases::{
+    BAD_PACKAGES, KEYS_TAKEN, ODD_JOBS, RANGE_IGNORED, costly, harmless, key_change, name_of, package,
+    unusable,
+};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// What an agent says about a fault; none: it checks in as if there were none.
 type Says = Option<&'static str>;
@@ -50,17 +57,17 @@ fn survives(server: &MockServer, agent: &Agent, fault: &Value, says: Says) {
 }
 
 #[test]
-fn slow_answers_are_waited_for() {
+fn every_fault_that_the_server_can_commit_has_a_case() {
+    let described = cases::committable();
+    assert!(described.contains("package zip-bomb") && described.contains("foreign-job"));
+    let covered: BTreeSet<_> = cases::all().iter().map(name_of).collect();
+    assert_eq!(covered, described);
+}
+
+#[test]
+fn faults_that_leave_the_answer_whole_change_nothing() {
     let (server, agent) = registered();
-    for fault in [
-        json!({"kind": "delay", "distribution": "fixed", "ms": 200}),
-        json!({"kind": "delay", "distribution": "uniform", "min": 1, "max": 200}),
-        json!({"kind": "delay", "distribution": "log-normal", "median": 20, "sigma": 0.5}),
-        json!({"kind": "bandwidth", "bytes_per_second": 1000}),
-        json!({"kind": "dribble", "bytes": 20, "every_ms": 20}),
-        json!({"kind": "reset", "at": "after"}),
-        json!({"kind": "content-type", "value": "text/html"}),
-    ] {
+    for fault in harmless() {
         survives(&server, &agent, &fault, None);
     }
 }
@@ -68,21 +75,7 @@ fn slow_answers_are_waited_for() {
 #[test]
 fn broken_connections_and_refusals_cost_one_check_in() {
     let (server, agent) = registered();
-    for (fault, reason) in [
-        (
-            json!({"kind": "status", "code": 503, "retry_after": 5, "body": "busy"}),
-            "status 503",
-        ),
-        (json!({"kind": "status", "code": 500}), "status 500"),
-        (json!({"kind": "reset", "at": "request"}), "oco.agent.hello"),
-        (json!({"kind": "reset", "at": "before"}), "oco.agent.hello"),
-        (json!({"kind": "reset", "at": "in"}), "oco.agent.hello"),
-        (json!({"kind": "idle", "at": "request"}), "oco.agent.hello"),
-        (json!({"kind": "idle", "at": "before"}), "oco.agent.hello"),
-        (json!({"kind": "idle", "at": "in"}), "oco.agent.hello"),
-        (json!({"kind": "refuse", "for_ms": 300}), "oco.agent.hello"),
-        (json!({"kind": "restart", "for_ms": 300}), "oco.agent.hello"),
-    ] {
+    for (fault, reason) in costly() {
         survives(&server, &agent, &fault, Some(reason));
     }
 }
@@ -90,59 +83,70 @@ fn broken_connections_and_refusals_cost_one_check_in() {
 #[test]
 fn answers_that_are_not_genuine_or_make_no_sense_are_not_used() {
     let (server, agent) = registered();
-    for (fault, reason) in [
-        (json!({"kind": "json", "is": "truncated"}), "not trusted"),
-        (json!({"kind": "json", "is": "garbage"}), "not trusted"),
-        (
-            json!({"kind": "json", "is": "truncated", "signed": true}),
-            "makes no sense",
-        ),
-        (
-            json!({"kind": "json", "is": "garbage", "signed": true}),
-            "makes no sense",
-        ),
-        (
-            json!({"kind": "oversized", "bytes": 9_000_000, "signed": true}),
-            "oco.agent.hello",
-        ),
-        (
-            json!({"kind": "signature", "is": "wrong"}),
-            "does not fit the server key",
-        ),
-        (
-            json!({"kind": "signature", "is": "missing"}),
-            "carries no signature",
-        ),
-        (
-            json!({"kind": "signature", "is": "other-agent"}),
-            "does not fit the server key",
-        ),
-        (json!({"kind": "timestamp", "is": "replayed"}), "is not newer"),
-        (json!({"kind": "timestamp", "is": "equal"}), "is not newer"),
-        (json!({"kind": "timestamp", "is": "backward"}), "is not newer"),
-        (json!({"kind": "timestamp", "is": "absent"}), "makes no sense"),
-    ] {
+    for (fault, reason) in unusable() {
         survives(&server, &agent, &fault, Some(reason));
     }
 }
 
+/// From then on the agent is a stranger to its server: it says so, and is itself again once its key is put back.
 #[test]
-fn a_server_key_that_changes_unasked_is_not_stored() {
-    let (server, agent) = registered();
-    survives(
-        &server,
-        &agent,
-        &json!({"kind": "key-change", "keys": "server"}),
-        None,
-    );
+fn an_agent_key_that_changes_unasked_is_stored_as_it_is_signed_and_its_refusal_explained() {
+    for keys in KEYS_TAKEN {
+        let (server, agent) = registered();
+        let (before, own, server_key) = (
+            agent.config(),
+            agent.setting("agent-key"),
+            agent.setting("server-key"),
+        );
+        let rule = server.commit(&json!({ "fault": key_change(keys) }));
+        let output = agent.check_in();
+        let log = stderr(&output);
+        assert!(output.status.success(), "{keys}: {log}");
+        assert!(
+            log.contains("keys received from the server are stored"),
+            "{keys}: {log}"
+        );
+        assert_eq!(server.committed(rule), 1, "{keys}");
+        server.behave(rule);
+        let taken = agent.setting("agent-key");
+        assert!(taken.starts_with("unasked"), "{keys}");
+        assert_eq!(
+            agent.config(),
+            before.replace(&own, &taken),
+            "{keys}: nothing else"
+        );
+        let output = agent.check_in();
+        let refused = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{keys}: {refused}");
+        for part in [
+            "Invalid agent signature",
+            "[agent] agent-key is not the one the server expects",
+        ] {
+            assert!(refused.contains(part), "{keys}: {refused}");
+        }
+        for secret in [&own, &taken, &server_key] {
+            assert!(
+                !log.contains(secret.as_str()) && !refused.contains(secret.as_str()),
+                "{keys}"
+            );
+        }
+        std::fs::write(agent.config_path(), &before).unwrap();
+        let output = agent.check_in();
+        assert!(output.status.success(), "{keys}: {}", stderr(&output));
+        assert_eq!(agent.config(), before, "{keys}");
+    }
 }
 
 /// A package whose procedure leaves a line in `witness`.
-fn deploy(server: &MockServer, agent: &Agent) -> i64 {
+fn tool(server: &MockServer, agent: &Agent) -> i64 {
     let witness = agent.folder().join("witness");
     let procedure = format!("echo ran >> {}; sh run.sh", witness.display());
-    let package = server.package("tool", &procedure, "0", &[("run.sh", b"echo done\n")]);
-    server.deploy(&[package], 0)
+    server.package("tool", &procedure, "0", &[("run.sh", b"echo done\n")])
+}
+
+/// A deployment of it.
+fn deploy(server: &MockServer, agent: &Agent) -> i64 {
+    server.deploy(&[tool(server, agent)], 0)
 }
 
 fn runs(agent: &Agent) -> usize {
@@ -151,11 +155,7 @@ fn runs(agent: &Agent) -> usize {
 
 #[test]
 fn odd_jobs_run_once_or_fail_by_themselves() {
-    for (kind, state, code, run) in [
-        ("unknown-job-fields", "succeeded", 0, 1),
-        ("duplicate-jobs", "succeeded", 0, 1),
-        ("foreign-job", "failed", 127, 0),
-    ] {
+    for (kind, state, code, run) in ODD_JOBS {
         let (server, agent) = registered();
         let deployment = deploy(&server, &agent);
         let rule = server.commit(&json!({"fault": {"kind": kind}}));
@@ -177,18 +177,10 @@ fn odd_jobs_run_once_or_fail_by_themselves() {
 
 #[test]
 fn packages_that_are_not_what_they_should_be_are_refused_and_reported() {
-    for (is, reason) in [
-        ("truncated", "not a complete ZIP archive"),
-        ("corrupt", "not a complete ZIP archive"),
-        ("zip-bomb", "unpacks to more than"),
-        ("parent-entry", "leads out of its folder"),
-        ("absolute-entry", "leads out of its folder"),
-        ("link-entry", "is a link"),
-        ("wrong-length", "oco.agent.download"),
-    ] {
+    for (is, reason) in BAD_PACKAGES {
         let (server, agent) = registered();
         let deployment = deploy(&server, &agent);
-        let rule = server.commit(&json!({"fault": {"kind": "package", "is": is}}));
+        let rule = server.commit(&json!({ "fault": package(is) }));
         let output = agent.check_in();
         assert!(output.status.success(), "{is}: {}", stderr(&output));
         assert!(server.committed(rule) > 0, "{is}");
@@ -205,6 +197,27 @@ fn packages_that_are_not_what_they_should_be_are_refused_and_reported() {
         assert!(!std::path::Path::new("/tmp/escaped").exists(), "{is}");
         assert_eq!(server.findings(), Vec::<String>::new(), "{is}");
     }
+}
+
+/// Such a fault can befall no agent that asks for whole archives only: after a download that broke off, too.
+#[test]
+fn a_package_is_always_asked_for_whole_so_that_no_range_can_be_ignored() {
+    let (server, agent) = registered();
+    let rule = server.commit(&json!({ "fault": package(RANGE_IGNORED) }));
+    let cut = server.commit(&json!({"select": {"methods": ["download"], "first": 1},
+        "fault": {"kind": "reset", "at": "in"}}));
+    let tool = tool(&server, &agent);
+    for (state, run) in [("failed", 0), ("succeeded", 1)] {
+        let deployment = server.deploy(&[tool], 0);
+        let output = agent.check_in();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let job = &server.jobs(deployment)[0];
+        assert_eq!(job["state"], state, "{job}");
+        assert_eq!(runs(&agent), run);
+        assert!(agent.staging_is_empty());
+    }
+    assert_eq!((server.committed(cut), server.committed(rule)), (1, 0));
+    assert_eq!(server.findings(), Vec::<String>::new());
 }
 
 #[test]

@@ -101,27 +101,32 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
         battery_level: data.battery_level.as_f64(),
         battery_status: data.battery_status.as_i64(),
     };
-    let asked = flag(&data.force_update);
+    // The server of 2022 knows no such wish: it refuses an update that it did not ask for by itself.
+    let asked = state.generation == ServerGeneration::Current && flag(&data.force_update);
     let (server_key, answer) = match (standing, known) {
         (Standing::Registered, Some(computer)) => {
-            if generation == Generation::Signed && !computer.advance(timestamp) {
+            let before = computer.advance(timestamp);
+            if generation == Generation::Signed && before.is_none() {
                 return Err(Refusal::TimestampTooOld);
             }
-            let server_key = welcome_back(&request, &data, &computer, check_in(computer.id)).await?;
+            let welcome = welcome_back(&request, &data, &computer, check_in(computer.id)).await;
+            let server_key = or_taken_back(welcome, Some(&computer), timestamp, before)?;
             (
                 server_key,
                 answer::answer(state, Some(&computer), asked, request.peer, now).await?,
             )
         }
         (_, known) => {
-            let is_new = timestamp != Timestamp::ZERO
-                && known.as_ref().is_none_or(|computer| computer.advance(timestamp));
+            let before = known.as_ref().map(|computer| computer.advance(timestamp));
+            let is_new = timestamp != Timestamp::ZERO && before != Some(None);
             if generation == Generation::Signed && !is_new {
                 return Err(Refusal::TimestampTooOld);
             }
             // From the registration on only the new keys are taken, so whatever may fail comes before it.
             let answer = answer::answer(state, known.as_ref(), asked, request.peer, now).await?;
-            let (agent_key, server_key) = register(&request, &data, check_in(0)).await?;
+            let registered = register(&request, &data, check_in(0)).await;
+            let (agent_key, server_key) =
+                or_taken_back(registered, known.as_ref(), timestamp, before.flatten())?;
             let answer = HelloAnswer {
                 agent_key: Some(agent_key),
                 server_key: Some(server_key.clone()),
@@ -146,6 +151,19 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
             request.answer(&seal, true.into(), answer)
         }
     }
+}
+
+/// The outcome of a hello that was stored or not. Where its uid was refused, its timestamp was not accepted either.
+fn or_taken_back<T>(
+    outcome: Result<T, Refusal>,
+    computer: Option<&Arc<Computer>>,
+    timestamp: Timestamp,
+    before: Option<Timestamp>,
+) -> Result<T, Refusal> {
+    if let (Err(Refusal::Conflict(_)), Some(computer), Some(before)) = (&outcome, computer, before) {
+        computer.take_back(timestamp, before);
+    }
+    outcome
 }
 
 /// Stores the hello of a registered computer, whose server key is the answer.

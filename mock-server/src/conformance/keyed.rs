@@ -83,7 +83,9 @@ pub(super) fn check_secrets(exchange: &Exchange, keys: &[Key], notes: &mut Notes
     let again = used.is_some_and(|used| {
         used.len() >= MIN_KEY && memchr::memmem::find_iter(&exchange.body, used.as_bytes()).count() > 1
     });
-    if spilled || again {
+    // In what is no JSON places cannot be told apart. That it is none is found by itself.
+    let has_places = || serde_json::from_slice::<serde::de::IgnoredAny>(&exchange.body).is_ok();
+    if again || (spilled && has_places()) {
         notes.add(Rule::SecretKey, || "the value of a key in another place".into());
     }
 }

@@ -71,14 +71,18 @@ impl Computer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes `timestamp` as the last one if it is greater than the one before.
-    pub(crate) fn advance(&self, timestamp: Timestamp) -> bool {
+    /// Takes `timestamp` as the last one if it is greater than the one before, which is returned.
+    pub(crate) fn advance(&self, timestamp: Timestamp) -> Option<Timestamp> {
         let mut state = self.state();
-        let newer = timestamp > state.last_timestamp;
-        if newer {
-            state.last_timestamp = timestamp;
+        (timestamp > state.last_timestamp).then(|| std::mem::replace(&mut state.last_timestamp, timestamp))
+    }
+
+    /// Undoes [`Computer::advance`], unless there was another since: what was refused was not accepted.
+    pub(crate) fn take_back(&self, timestamp: Timestamp, before: Timestamp) {
+        let mut state = self.state();
+        if state.last_timestamp == timestamp {
+            state.last_timestamp = before;
         }
-        newer
     }
 
     /// Forgets the last timestamp: the agent does not send any, or not yet.

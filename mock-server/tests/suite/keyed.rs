@@ -284,6 +284,17 @@ async fn the_server_of_2022_refuses_with_reason_phrases() {
 }
 
 #[tokio::test]
+async fn only_today_s_server_asks_for_an_inventory_because_an_agent_wants_to_send_one() {
+    for (server, asked) in [(TestServer::start().await, 1), (server_of_2022().await, 0)] {
+        let agent = KeyedAgent::registered(&server, "old").await;
+        agent.call(&server, "oco.agent.update", json!({"os": "x"})).await;
+        let data = json!({"agent_version": "1.1.6", "force_update": true});
+        let hello = agent.call(&server, "oco.agent.hello", data).await;
+        assert_eq!(params(&hello)["update"], asked);
+    }
+}
+
+#[tokio::test]
 async fn job_reports_on_the_server_of_2022_need_a_code_and_an_own_job() {
     let server = server_of_2022().await;
     let agent = KeyedAgent::registered(&server, "old").await;

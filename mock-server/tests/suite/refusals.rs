@@ -287,6 +287,23 @@ async fn what_a_database_refuses_is_500_with_an_empty_body() {
     twin.hello(&server).await;
     twin.uid.clone_from(&agent.uid);
     assert_refused(&twin.call(&server, "hello", hello_data()).await, 500, "");
+    // What was refused was not accepted: the same timestamp is still good, once.
+    twin.uid = "own".into();
+    twin.back(1);
+    twin.hello(&server).await;
+    twin.back(1);
+    assert_refused(
+        &twin.call(&server, "hello", hello_data()).await,
+        401,
+        "Agent timestamp too old",
+    );
+    server.create("/computers", json!({"hostname": "awaited"})).await;
+    let mut awaited = TestAgent::new("awaited");
+    awaited.uid.clone_from(&agent.uid);
+    assert_refused(&awaited.call(&server, "hello", hello_data()).await, 500, "");
+    awaited.uid = "another".into();
+    awaited.back(1);
+    awaited.hello(&server).await;
     let software = json!({"software": [{"name": "a", "description": ""}]});
     assert_refused(&agent.call(&server, "update", software).await, 500, "");
     let event = json!({"log": "l", "provider": "p", "event_id": "four", "level": "4",

@@ -47,7 +47,6 @@ use sqlx::{AnyConnection, Connection as _};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 pub use url::InvalidDatabaseUrl;
 use url::{DatabaseUrl, set_up, without_password};
 
@@ -55,8 +54,6 @@ const DATE_FORMAT: &str = "%Y-%m-%d %H:%M:%S";
 /// Connections that read at a time, from a file and from a server.
 const READERS: u32 = 4;
 const SERVER_READERS: u32 = 16;
-/// Time after which a connection to a server is tried before it is used: it may have been restarted.
-const IDLE: Duration = Duration::from_secs(1);
 
 /// A database that cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -205,24 +202,14 @@ async fn connect(url: &DatabaseUrl) -> Result<(Pool, Pool), sqlx::Error> {
 }
 
 fn pool(connections: u32, dialect: Dialect, reads_only: bool) -> AnyPoolOptions {
-    let options = AnyPoolOptions::new()
+    AnyPoolOptions::new()
         .max_connections(connections)
         .min_connections(1)
         .idle_timeout(None)
         .max_lifetime(None)
-        .test_before_acquire(false)
-        .after_connect(move |connection, _| Box::pin(set_up(connection, dialect, reads_only)));
-    if !dialect.is_shared() {
-        return options;
-    }
-    options.before_acquire(|connection, meta| {
-        Box::pin(async move {
-            if meta.idle_for > IDLE {
-                connection.ping().await?;
-            }
-            Ok(true)
-        })
-    })
+        // A server may have been restarted, and nobody is to notice that.
+        .test_before_acquire(dialect.is_shared())
+        .after_connect(move |connection, _| Box::pin(set_up(connection, dialect, reads_only)))
 }
 
 /// Brings the schema up to date; processes that start at the same time take turns.

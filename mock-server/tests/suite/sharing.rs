@@ -183,23 +183,43 @@ async fn a_user_limited_to_a_group_sees_its_computers_at_either() {
     }
 }
 
-/// Ends every connection to a database but the one that it does so on.
+/// Ends every connection to a database but the one that it does so on, and waits until they have ended.
 async fn cut_connections(database: &str) {
     let mut connection = AnyConnection::connect(database).await.unwrap();
-    if database.starts_with("postgres") {
-        let others = "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity \
-                      WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        connection.execute(others).await.unwrap();
-    } else {
-        let others: Vec<i64> = sqlx::query_scalar(
-            "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()",
+    let (others, before, after) = if database.starts_with("postgres") {
+        (
+            "SELECT CAST(pid AS BIGINT) FROM pg_stat_activity \
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            "SELECT pg_terminate_backend(",
+            ")",
         )
+    } else {
+        (
+            "SELECT CAST(id AS SIGNED) FROM information_schema.processlist \
+             WHERE db = DATABASE() AND id <> CONNECTION_ID()",
+            "KILL ",
+            "",
+        )
+    };
+    let cut: Vec<i64> = sqlx::query_scalar(others)
         .fetch_all(&mut connection)
         .await
         .unwrap();
-        for id in others {
-            // It may have gone meanwhile.
-            drop(connection.execute(AssertSqlSafe(format!("KILL {id}"))).await);
+    for id in &cut {
+        // It may have gone meanwhile.
+        drop(
+            connection
+                .execute(AssertSqlSafe(format!("{before}{id}{after}")))
+                .await,
+        );
+    }
+    loop {
+        let left: Vec<i64> = sqlx::query_scalar(others)
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+        if !left.iter().any(|id| cut.contains(id)) {
+            break;
         }
     }
     connection.close().await.unwrap();

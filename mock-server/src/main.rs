@@ -29,8 +29,11 @@ struct Arguments {
     #[arg(long)]
     database: Option<String>,
     /// Key that computers register with [default: the one in the database, generated at the first start]
-    #[arg(long, value_parser = |text: &str| Ok::<_, std::convert::Infallible>(Key::new(text)))]
+    #[arg(long, env = "OCO_AGENT_KEY", hide_env_values = true, value_parser = key)]
     agent_key: Option<Key>,
+    /// Key of the REST API [default: the one in the database, generated at the first start]
+    #[arg(long, env = "OCO_API_KEY", hide_env_values = true, value_parser = key)]
+    api_key: Option<Key>,
     /// Which real server to behave like: current, or 2022 (that of September 2022) [default: current]
     #[arg(long)]
     server_generation: Option<ServerGeneration>,
@@ -61,6 +64,10 @@ struct Arguments {
 enum Command {
     /// Print the OpenAPI description of the REST API, which a running server has at /mock/v1/openapi.json
     Openapi,
+}
+
+fn key(text: &str) -> Result<Key, std::convert::Infallible> {
+    Ok(Key::new(text))
 }
 
 /// Errors of the command line and the configuration, as opposed to those of the machine.
@@ -166,6 +173,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         .tls(&config.database)
         .map_err(|error| UsageError(error.into()))?;
     config.agent_key = arguments.agent_key.or(config.agent_key);
+    config.api_key = arguments.api_key.or(config.api_key);
     config.server_generation = arguments.server_generation.unwrap_or(config.server_generation);
     config.php_quirks = arguments.php_quirks.unwrap_or(config.php_quirks);
     let database = without_password(&config.database);

@@ -13,8 +13,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
-/// Rows of one check-in statement, largest first: few different statements, all of them prepared once.
-const CHECK_IN_CHUNKS: [usize; 3] = [64, 8, 1];
+/// Rows of one check-in statement, largest first: few different statements, all of them prepared once. Each statement is
+/// handed to another thread and back, which costs more than its rows.
+const CHECK_IN_CHUNKS: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
 
 /// What a hello leaves behind every time.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -76,11 +77,22 @@ pub(super) async fn flush_check_ins(
     let decided = connection.dialect().is_shared();
     if decided {
         rows = newer(connection, pending, rows).await?;
+    } else {
+        fill_up(&mut rows);
     }
     for chunk in Chunks(&rows) {
         write(connection, chunk, decided).await?;
     }
     Ok(())
+}
+
+/// Repeats the last row up to the size of a statement, so that the rest takes one instead of several. A row that is written
+/// twice is the same afterwards; only other databases refuse it within one statement.
+fn fill_up(rows: &mut Vec<CheckInRow>) {
+    let rest = rows.len() % CHECK_IN_CHUNKS[0];
+    if let Some(last) = rows.last().copied().filter(|_| rest > 0) {
+        rows.resize(rows.len() - rest + rest.next_power_of_two(), last);
+    }
 }
 
 /// The statements that write rows, by their number and whether it is decided already that the rows are new: long texts.
@@ -200,4 +212,34 @@ pub(super) async fn note_answers(
             .await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(computer_id: i64) -> CheckInRow {
+        CheckInRow {
+            computer_id,
+            agent_timestamp: Timestamp::ZERO,
+            seen_at: Timestamp::ZERO,
+            answered_at: Timestamp::ZERO,
+            uptime: None,
+            battery_level: None,
+            battery_status: None,
+        }
+    }
+
+    #[test]
+    fn rows_that_are_filled_up_take_one_statement_beyond_the_full_ones_and_lose_nobody() {
+        for count in 0..=200 {
+            let rows: Vec<_> = (0..count).map(row).collect();
+            let mut filled = rows.clone();
+            fill_up(&mut filled);
+            assert_eq!(filled[..rows.len()], rows);
+            assert!(filled[rows.len()..].iter().all(|row| Some(row) == rows.last()));
+            assert_eq!(Chunks(&filled).count(), rows.len().div_ceil(64), "{count}");
+            assert!(Chunks(&rows).map(<[_]>::len).sum::<usize>() == rows.len());
+        }
+    }
 }

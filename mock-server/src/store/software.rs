@@ -101,16 +101,17 @@ impl SoftwareList {
     }
 }
 
-/// Inserts what is new (another writer may have been faster) and reads the ids of all.
+/// Inserts what is new and reads the ids of what is not: another process may have been faster.
 async fn insert(
     batch: &mut Batch,
     items: &[(&Digest, &SoftwareItem<'static>)],
 ) -> Result<Vec<(Digest, i64)>, sqlx::Error> {
     let sql = format!(
-        "INSERT INTO software (digest, name, version, description) VALUES {} ON CONFLICT (digest) DO NOTHING",
+        "INSERT INTO software (digest, name, version, description) VALUES {} ON CONFLICT (digest) DO NOTHING \
+         RETURNING id, digest",
         placeholders(items.len(), 4)
     );
-    let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(items.len() == CHUNK);
+    let mut query = sqlx::query_as::<_, (i64, Vec<u8>)>(AssertSqlSafe(sql)).persistent(items.len() == CHUNK);
     for (digest, item) in items {
         query = query
             .bind(digest.as_slice())
@@ -118,20 +119,30 @@ async fn insert(
             .bind(item.version.as_ref())
             .bind(item.description.as_ref());
     }
-    query.execute(batch.connection()).await?;
-    let sql = format!(
-        "SELECT id, digest FROM software WHERE digest IN {}",
-        placeholders(1, items.len())
-    );
-    let mut query = sqlx::query_as::<_, (i64, Vec<u8>)>(AssertSqlSafe(sql)).persistent(items.len() == CHUNK);
-    for (digest, _) in items {
-        query = query.bind(digest.as_slice());
+    let mut rows = query.fetch_all(batch.connection()).await?;
+    if rows.len() < items.len() {
+        let inserted: HashSet<&[u8]> = rows.iter().map(|(_, digest)| digest.as_slice()).collect();
+        let digests = items.iter().map(|(digest, _)| digest.as_slice());
+        let known: Vec<_> = digests.filter(|digest| !inserted.contains(digest)).collect();
+        rows.extend(known_ids(batch, &known).await?);
     }
-    let rows = query.fetch_all(batch.connection()).await?;
     Ok(rows
         .into_iter()
         .filter_map(|(id, digest)| Some((digest.try_into().ok()?, id)))
         .collect())
+}
+
+/// The ids of software that is there already, with its digests.
+async fn known_ids(batch: &mut Batch, digests: &[&[u8]]) -> Result<Vec<(i64, Vec<u8>)>, sqlx::Error> {
+    let sql = format!(
+        "SELECT id, digest FROM software WHERE digest IN {}",
+        placeholders(1, digests.len())
+    );
+    let mut query = sqlx::query_as(AssertSqlSafe(sql)).persistent(digests.len() == CHUNK);
+    for digest in digests {
+        query = query.bind(*digest);
+    }
+    query.fetch_all(batch.connection()).await
 }
 
 /// The lengths go in too, so that no two items share one text.

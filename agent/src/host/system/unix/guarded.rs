@@ -243,7 +243,7 @@ impl Walk {
         };
         if open {
             return refused(format!(
-                "other users can write into the folder {path} (mode {:o}): run chmod o-w,g-w {path}, or name a file elsewhere",
+                "other users can write into the folder {path} (mode {:o}): run chmod go-w {path}, or name a file elsewhere",
                 metadata.mode() & 0o7777
             ));
         }
@@ -344,7 +344,7 @@ mod tests {
             ] {
                 assert!(
                     reason.contains(&format!("the folder {} (mode 777)", open.display()))
-                        && reason.contains("chmod o-w,g-w"),
+                        && reason.contains("chmod go-w"),
                     "{reason}"
                 );
             }

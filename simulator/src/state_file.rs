@@ -1,7 +1,7 @@
 //! A fleet that outlives its run (`--state FILE`): the keys, timestamps and files of every agent, so that the next run
 //! goes on with the computers that the server knows.
 //!
-//! A text file of JSON lines: a [`Header`], then one [`AgentRecord`] for each agent, in the order of their indices (null for
+//! A text file of JSON lines: a header, then one [`AgentRecord`] for each agent, in the order of their indices (null for
 //! one whose state was lost with its task). It holds keys, so only its owner can read it, and it is replaced as a whole.
 
 use crate::fleet::Fleet;

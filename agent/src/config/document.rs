@@ -205,7 +205,8 @@ fn without_mark(text: &str) -> &str {
 }
 
 fn section_name(line: &str) -> Option<&str> {
-    Some(line.trim_end().strip_prefix('[')?.strip_suffix(']')?.trim())
+    let name = line.trim_end().strip_prefix('[')?.strip_suffix(']')?;
+    Some(name.trim_matches(|character: char| character.is_ascii_whitespace()))
 }
 
 #[cfg(test)]
@@ -215,6 +216,15 @@ mod tests {
 
     const SAMPLE: &str =
         "; mine\n[agent]\nagent-key = a;b#c\nDebug: 1\n\n# server\n[server]\napi-url=https://x/y?z=1\n";
+
+    #[test]
+    fn a_section_whose_name_ends_in_other_white_space_is_another_section() {
+        let odd = "[server\u{b}]\r\napi-url = x";
+        let written = Document::parse(odd).unwrap().with_value("server", "server-key", "k");
+        let after = Document::parse(&written).unwrap();
+        assert_eq!(after.get("server", "server-key").unwrap().value, "k");
+        assert_eq!(after.get("server\u{b}", "api-url").unwrap().value, "x");
+    }
 
     #[test]
     fn values_keep_comment_characters_and_keys_ignore_case() {

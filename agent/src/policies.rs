@@ -300,6 +300,13 @@ fn edit(
             },
         }
     }
+    if edit.keys.is_empty() {
+        // Nothing of it could be done: the file stays to the letter, whatever an editor would make of it.
+        if !created.is_empty() {
+            next.notes.created.insert(edit.path, created);
+        }
+        return None;
+    }
     if before.is_none() && edit.set > 0 {
         created.insert(String::new());
     }

@@ -87,6 +87,16 @@ fn a_new_registration_keeps_policies_until_its_second_answer() {
 }
 
 #[test]
+fn a_file_that_no_policy_can_be_put_into_stays_to_the_letter() {
+    for before in ["\n5", " [1]\n\n", "\n\"text\"  "] {
+        let host = host(&[(FILE, before)]);
+        let summary = follow(&host, &[(&key("Homepage"), json!("https://example.org"))]);
+        assert_eq!((summary.in_force, summary.failed), (0, 1), "{before:?}");
+        assert_eq!(content(&host, FILE).unwrap(), before);
+    }
+}
+
+#[test]
 fn marks_differ_by_key_and_do_not_show_it() {
     let mark = registration_mark(&Key::new("agent-key-of-a-test"));
     assert_eq!(mark.len(), MARK_LENGTH);

@@ -220,7 +220,9 @@ mod tests {
     #[test]
     fn a_section_whose_name_ends_in_other_white_space_is_another_section() {
         let odd = "[server\u{b}]\r\napi-url = x";
-        let written = Document::parse(odd).unwrap().with_value("server", "server-key", "k");
+        let written = Document::parse(odd)
+            .unwrap()
+            .with_value("server", "server-key", "k");
         let after = Document::parse(&written).unwrap();
         assert_eq!(after.get("server", "server-key").unwrap().value, "k");
         assert_eq!(after.get("server\u{b}", "api-url").unwrap().value, "x");

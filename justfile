@@ -36,11 +36,19 @@ server-load *ARGS:
 portable *ARGS:
     ci/build-portable {{ARGS}}
 
-# The agent for Windows: lints, tests under wine, program
+# The agent for Windows: lints, tests under wine
 windows:
     ci/cross/windows
 
-# The agent for Windows under wine against a mock server
+# The agent for Windows as it is shipped
+windows-program:
+    ci/cross/windows-program
+
+# The setup of the agent for Windows
+windows-installer *ARGS:
+    ci/cross/windows-installer {{ARGS}}
+
+# The agent for Windows and its setup under wine against a mock server
 windows-e2e *ARGS:
     ci/cross/windows-e2e {{ARGS}}
 

@@ -55,7 +55,7 @@ pub enum Task {
         #[arg(long)]
         json: bool,
     },
-    /// Install, start, stop or delete the service of Windows that this agent is.
+    /// Configure, install, start, stop or delete the service of Windows that this agent is.
     #[cfg(windows)]
     Service {
         /// What to do with it.
@@ -66,10 +66,18 @@ pub enum Task {
 
 /// What can be done with the service.
 #[cfg(windows)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum ServiceAction {
-    /// Register it, to start with the computer and again when it fails.
+    /// Make the configuration where there is none, and see that only administrators can read it.
+    Configure {
+        /// Answers of an installer: a file with ServerName, AgentKey and ServerKey in a section [Setup].
+        #[arg(long, value_name = "PATH")]
+        answers: Option<PathBuf>,
+    },
+    /// Register it, to start with the computer and again when it fails; one that is there is brought up to date.
     Install,
+    /// Have what is installed run: start the service, or have it start anew as soon as no job runs.
+    Renew,
     /// Start it.
     Start,
     /// Stop it; a running job is waited for.

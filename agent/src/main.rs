@@ -13,7 +13,7 @@ use oco_agent::lock::{Lock, LockError};
 use oco_agent::observer::Unobserved;
 use oco_agent::server_client::{HttpClient, HttpError, HttpOptions, TlsRoots};
 #[cfg(windows)]
-use oco_agent::service::windows as service;
+use oco_agent::service::{answers, windows as service};
 use oco_agent::{Agent, check, discovery, inventory, signals};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -51,14 +51,21 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         }
         Some(Task::Check { json }) => print_check(host.as_ref(), &paths, json),
         #[cfg(windows)]
-        Some(Task::Service { action }) => control_service(cli, action, &paths),
+        Some(Task::Service { ref action }) => control_service(cli, action, &paths, host.as_ref()),
         None => check_in(cli, &paths, host).map(|_| ExitCode::SUCCESS),
     }
 }
 
 #[cfg(windows)]
-fn control_service(cli: &Cli, action: ServiceAction, paths: &Paths) -> Result<ExitCode> {
+fn control_service(cli: &Cli, action: &ServiceAction, paths: &Paths, host: &SystemHost) -> Result<ExitCode> {
     match action {
+        ServiceAction::Configure { answers } => {
+            if let Some(folder) = paths.config.parent() {
+                host.protect_folder(folder)?;
+            }
+            answers::configure(host, &paths.config, answers.as_deref())?;
+        }
+        ServiceAction::Renew => service::renew()?,
         ServiceAction::Install => {
             let program = std::env::current_exe().context("cannot tell where this program lies")?;
             let config = cli.config.as_deref().map(std::path::absolute).transpose();
@@ -196,6 +203,8 @@ async fn work(
     interval: Duration,
     ending: &Ending,
 ) -> Result<bool> {
+    // To be asked to leave is to be started again.
+    let again = |agent: &Agent| agent.is_leaving() || ending.leave.is_cancelled();
     let (asking, config) = (host.clone() as Arc<dyn Host>, paths.config.clone());
     let (leftovers, daemon) = (host.clone(), cli.daemon);
     // Beside the first hello: packages may be large, and jobs that still run may take hours.
@@ -223,10 +232,10 @@ async fn work(
             ending.clone(),
         ))
         .await;
-        if agent.is_leaving() {
+        if again(&agent) {
             start_again_later(host, paths);
         }
-        return Ok(agent.is_leaving());
+        return Ok(again(&agent));
     }
     let summary = daemon::run_once(&agent, cli.force, &ending.stop).await?;
     if summary.failed > 0 {

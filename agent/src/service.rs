@@ -1,5 +1,6 @@
 //! The agent as a service of Windows. Elsewhere the service manager needs nothing from the program.
 
+pub mod answers;
 pub mod restart;
 #[cfg(windows)]
 pub mod windows;

@@ -42,8 +42,19 @@ pub async fn stop_requested() -> io::Result<()> {
     }
 }
 
-/// Waits for ever: there is no such signal.
+/// Orders of a package, which are no signals there either.
+#[cfg(not(unix))]
+static LEAVE: tokio::sync::Notify = tokio::sync::Notify::const_new();
+
+/// Has [`leave_requested`] return, once, as a signal would.
+#[cfg(not(unix))]
+pub fn request_leave() {
+    LEAVE.notify_one();
+}
+
+/// Waits for an order of the package that was installed, which means: once no job runs.
 #[cfg(not(unix))]
 pub async fn leave_requested() -> io::Result<()> {
-    std::future::pending().await
+    LEAVE.notified().await;
+    Ok(())
 }

@@ -40,5 +40,8 @@ mod simulator_fleet;
 mod simulator_process;
 mod software_jobs;
 mod support;
+#[cfg(target_os = "linux")]
 mod windows_agent;
+#[cfg(target_os = "linux")]
+mod windows_installer;
 mod withdrawn_jobs;

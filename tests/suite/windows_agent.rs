@@ -1,38 +1,29 @@
 //! The agent for Windows, under wine, against a mock server of this computer: only where a program was built for it, which
 //! the variable `OCO_WINDOWS_AGENT` names (`ci/cross/windows-e2e`).
 
-#![cfg(target_os = "linux")]
-
 use crate::support::mock::MockServer;
+use crate::support::wine::{self, Key, named, turn, windows_path, wine};
 use crate::support::{Agent, stderr, wait_for};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// They share one registry, and one service manager.
-static WINE: Mutex<()> = Mutex::new(());
 
 /// A computer with the agent.
 struct Computer {
     program: PathBuf,
     agent: Agent,
     server: MockServer,
-    _turn: MutexGuard<'static, ()>,
+    _turn: wine::Turn,
 }
 
 impl Computer {
     /// None where no program was built.
-    #[allow(clippy::print_stderr)] // says why a test proves nothing
     fn start() -> Option<Self> {
-        let Some(program) = std::env::var_os("OCO_WINDOWS_AGENT") else {
-            eprintln!("skipped: OCO_WINDOWS_AGENT names no agent for Windows");
-            return None;
-        };
-        let turn = WINE.lock().unwrap_or_else(PoisonError::into_inner);
+        let program = named("OCO_WINDOWS_AGENT")?;
+        let turn = turn();
         let server = MockServer::start();
         Some(Self {
-            program: program.into(),
+            program,
             agent: Agent::new(&server.agent_url),
             server,
             _turn: turn,
@@ -41,11 +32,34 @@ impl Computer {
 
     /// The agent with its configuration and these arguments.
     fn agent(&self, arguments: &[&str]) -> Output {
+        self.command().args(arguments).output().unwrap()
+    }
+
+    fn command(&self) -> Command {
         let mut command = wine(&self.program);
+        command.args(["--config", &windows_path(&self.agent.config_path())]);
         command
-            .args(["--config", &windows_path(&self.agent.config_path())])
-            .args(arguments);
-        command.output().unwrap()
+    }
+
+    /// Deploys a procedure that says that it runs, and ends once `gate` is there with a copy of its package's file.
+    fn deploy_gated(&self, name: &str) -> i64 {
+        let path = |name: &str| windows_path(&self.agent.folder().join(name));
+        let procedure = format!(
+            "echo {name}>> \"{}\"& for /l %i in (1,0,2) do @if exist \"{}\" (copy /y file \"{}\"& exit 0)",
+            path("begun"),
+            path("gate"),
+            path(name)
+        );
+        let package = self
+            .server
+            .package(name, &procedure, "0", &[("file", b"content")]);
+        self.server.deploy(&[package], 0)
+    }
+
+    /// Which gated procedures have begun.
+    fn begun(&self) -> String {
+        let begun = std::fs::read_to_string(self.agent.folder().join("begun")).unwrap_or_default();
+        begun.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     /// What the service has logged so far.
@@ -56,52 +70,6 @@ impl Computer {
     fn check_in(&self, arguments: &[&str]) {
         let output = self.agent(arguments);
         assert!(output.status.success(), "{}", stderr(&output));
-    }
-}
-
-fn wine(program: impl AsRef<Path>) -> Command {
-    let mut command = Command::new("wine");
-    command.arg(program.as_ref()).env("NO_PROXY", "127.0.0.1");
-    for scheme in ["http", "https", "all"] {
-        let name = format!("{scheme}_proxy");
-        command.env_remove(name.to_uppercase()).env_remove(name);
-    }
-    command
-}
-
-/// What a path of this computer is called there.
-fn windows_path(path: &Path) -> String {
-    format!("Z:{}", path.display().to_string().replace('/', "\\"))
-}
-
-fn registry(arguments: &[&str]) -> Output {
-    wine("reg").args(arguments).output().unwrap()
-}
-
-/// A key that is removed with all that is in it, before and after.
-struct Key(&'static str);
-
-impl Key {
-    fn new(path: &'static str) -> Self {
-        registry(&["delete", path, "/f"]);
-        Self(path)
-    }
-
-    fn add(&self, name: &str, kind: &str, value: &str) {
-        let output = registry(&["add", self.0, "/v", name, "/t", kind, "/d", value, "/f"]);
-        assert!(output.status.success(), "{}", stderr(&output));
-    }
-
-    /// What the tool says of the key and those below it; empty where there is none.
-    fn content(&self) -> String {
-        let output = registry(&["query", self.0, "/s"]);
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-}
-
-impl Drop for Key {
-    fn drop(&mut self) {
-        registry(&["delete", self.0, "/f"]);
     }
 }
 
@@ -184,6 +152,68 @@ fn a_job_that_exceeds_its_time_is_ended_with_all_its_processes() {
         "{jobs:?}"
     );
     wait_for("the processes' end", || (!is_running(&endless)).then_some(()));
+}
+
+#[test]
+fn no_job_starts_beside_one_of_a_killed_agent_and_its_package_stays_until_it_has_ended() {
+    let Some(computer) = Computer::start() else { return };
+    computer.agent.set("query-interval = 1");
+    computer.check_in(&[]);
+    let first = computer.deploy_gated("first");
+    let daemon = computer.agent.daemon_by(computer.command());
+    wait_for("the procedure", || (computer.begun() == "first").then_some(()));
+    daemon.kill();
+
+    let second = computer.deploy_gated("second");
+    let _daemon = computer.agent.daemon_by(computer.command());
+    let job = computer
+        .server
+        .wait_for_job(first, |job| job["state"] == "failed");
+    assert_eq!(job["return_code"], -9999, "{job}");
+    wait_for("the second job to wait", || {
+        let log = computer.agent.log();
+        let said = log.contains("a job of an earlier agent still runs");
+        (said && log.contains("wait until a job has ended")).then_some(())
+    });
+    assert_eq!(computer.begun(), "first");
+
+    std::fs::write(computer.agent.folder().join("gate"), "").unwrap();
+    let job = computer
+        .server
+        .wait_for_job(second, |job| job["state"] == "succeeded");
+    assert_eq!(job["return_code"], 0);
+    assert_eq!(computer.begun(), "first second");
+    for copy in ["first", "second"] {
+        let copy = std::fs::read_to_string(computer.agent.folder().join(copy)).unwrap();
+        assert_eq!(copy, "content");
+    }
+    wait_for("the packages to be removed", || {
+        computer.agent.staging_is_empty().then_some(())
+    });
+}
+
+#[test]
+fn the_time_limit_of_a_job_outlives_its_agent() {
+    let Some(computer) = Computer::start() else { return };
+    computer.agent.set("query-interval = 1");
+    computer.check_in(&[]);
+    computer.agent.set("job-timeout = 5");
+    let folder = computer.agent.folder().file_name().unwrap();
+    let endless = format!("for /l %i in () do @rem {}", folder.display());
+    let package = computer
+        .server
+        .package("endless", &format!("cmd /d /c \"{endless}\""), "0", &[]);
+    computer.server.deploy(&[package], 0);
+    let daemon = computer.agent.daemon_by(computer.command());
+    wait_for("the procedure", || is_running(&endless).then_some(()));
+    daemon.kill();
+    let _daemon = computer.agent.daemon_by(computer.command());
+    wait_for("the processes' end", || (!is_running(&endless)).then_some(()));
+    let log = computer.agent.log();
+    assert!(
+        log.contains("the time of an earlier agent's job is over"),
+        "{log}"
+    );
 }
 
 /// Whether a process of this computer has that in its command line.

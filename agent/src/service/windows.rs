@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 use windows_service::service::{
-    ServiceAccess, ServiceAction, ServiceActionType, ServiceControl, ServiceControlAccept,
+    Service, ServiceAccess, ServiceAction, ServiceActionType, ServiceControl, ServiceControlAccept,
     ServiceErrorControl, ServiceExitCode, ServiceFailureActions, ServiceFailureResetPeriod, ServiceInfo,
-    ServiceStartType, ServiceState, ServiceStatus, ServiceType,
+    ServiceStartType, ServiceState, ServiceStatus, ServiceType, UserEventCode,
 };
 use windows_service::service_control_handler::{self, ServiceControlHandlerResult, ServiceStatusHandle};
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
@@ -35,6 +35,10 @@ const RECOVERY: Duration = Duration::from_secs(60);
 const FORGIVEN: Duration = Duration::from_secs(24 * 3600);
 /// The system has started it, as it does at its own start.
 const ALREADY_RUNNING: i32 = 1056;
+/// There is no service of that name.
+const NOT_THERE: i32 = 1060;
+/// There is a service of that name.
+const ALREADY_THERE: i32 = 1073;
 /// The exit code that has the system start the service again.
 const AGAIN: u32 = 1;
 
@@ -71,13 +75,14 @@ fn manager(operation: &'static str) -> impl FnOnce(windows_service::Error) -> Se
     move |error| ServiceError::Manager(operation, error)
 }
 
-fn open(operation: &'static str, access: ServiceAccess) -> Result<windows_service::service::Service> {
+fn open(operation: &'static str, access: ServiceAccess) -> Result<Service> {
     ServiceManager::local_computer(None::<&str>, ServiceManagerAccess::CONNECT)
         .and_then(|services| services.open_service(NAME, access))
         .map_err(manager(operation))
 }
 
-/// Registers `program` as a service that starts with the computer, and again when it fails. Those settings that the
+/// Registers `program` as a service that starts with the computer, and again when it fails; a service that is there is
+/// brought up to date. Those settings that the
 /// system does not take are returned: the service works without them.
 pub fn install(program: &Path, config: Option<&Path>) -> Result<Vec<String>> {
     let access = ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE;
@@ -97,11 +102,13 @@ pub fn install(program: &Path, config: Option<&Path>) -> Result<Vec<String>> {
         account_name: None,
         account_password: None,
     };
-    let service = ServiceManager::local_computer(None::<&str>, access)
-        .and_then(|services| {
-            services.create_service(&information, ServiceAccess::CHANGE_CONFIG | ServiceAccess::START)
-        })
-        .map_err(manager("install"))?;
+    let wanted = ServiceAccess::CHANGE_CONFIG | ServiceAccess::START;
+    let services = ServiceManager::local_computer(None::<&str>, access).map_err(manager("install"))?;
+    let service = match services.create_service(&information, wanted) {
+        Err(error) if is_code(&error, ALREADY_THERE) => bring_up_to_date(&services, &information, wanted),
+        created => created,
+    };
+    let service = service.map_err(manager("install"))?;
     let again = ServiceAction {
         action_type: ServiceActionType::Restart,
         delay: RECOVERY,
@@ -130,11 +137,72 @@ pub fn install(program: &Path, config: Option<&Path>) -> Result<Vec<String>> {
     Ok(refused.collect())
 }
 
+/// Whether that is what the system said.
+fn is_code(error: &windows_service::Error, code: i32) -> bool {
+    matches!(error, windows_service::Error::Winapi(error) if error.raw_os_error() == Some(code))
+}
+
+/// Gives the service that is there these settings. Where another program was the service, which is the agent of before
+/// version 2, that one is stopped first, but not waited for much longer than that takes without a job: it may be its
+/// job that installs this.
+fn bring_up_to_date(
+    services: &ServiceManager,
+    information: &ServiceInfo,
+    wanted: ServiceAccess,
+) -> windows_service::Result<Service> {
+    let access = wanted | ServiceAccess::QUERY_CONFIG | ServiceAccess::QUERY_STATUS | ServiceAccess::STOP;
+    let service = services.open_service(NAME, access)?;
+    let before = service.query_config()?.executable_path;
+    if !is_this_program(&before.to_string_lossy())
+        && service.query_status()?.current_state != ServiceState::Stopped
+    {
+        service.stop()?;
+        // That it still runs is seen by whoever starts the service.
+        let _ = wait_for(&service, ServiceState::Stopped, START_TIME);
+    }
+    service.change_config(information)?;
+    Ok(service)
+}
+
+/// Whether the command line of a service is one that [`install`] makes, wherever the program lies.
+fn is_this_program(command_line: &str) -> bool {
+    let command_line = command_line.to_lowercase();
+    let end = ["oco-agent.exe\" service run", "oco-agent.exe service run"];
+    end.iter().any(|end| command_line.contains(end))
+}
+
+/// Has what is installed run: a service that does not run is started, one that runs is asked to start anew as soon as no
+/// job runs. It is not waited for, as this may be part of its job.
+pub fn renew() -> Result<()> {
+    let access = ServiceAccess::START | ServiceAccess::QUERY_STATUS | ServiceAccess::USER_DEFINED_CONTROL;
+    let service = open("renew", access)?;
+    let state = service.query_status().map_err(manager("look at"))?.current_state;
+    match state {
+        ServiceState::Stopped => start(),
+        ServiceState::Running => {
+            service.notify(leave_code()?).map_err(manager("renew"))?;
+            Ok(())
+        }
+        state => Err(ServiceError::Slow {
+            state,
+            waited: Duration::ZERO,
+        }),
+    }
+}
+
+/// The control that asks the service to start anew as soon as no job runs.
+fn leave_code() -> Result<UserEventCode> {
+    const CODE: u32 = 200;
+    UserEventCode::from_raw(CODE).map_err(|error| {
+        ServiceError::Manager("renew", windows_service::Error::ParseValue("its control", error))
+    })
+}
+
 /// Starts the service and waits until it runs.
 pub fn start() -> Result<()> {
     let service = open("start", ServiceAccess::START | ServiceAccess::QUERY_STATUS)?;
     match service.start::<OsString>(&[]) {
-        Err(windows_service::Error::Winapi(error)) if error.raw_os_error() == Some(ALREADY_RUNNING) => {}
+        Err(error) if is_code(&error, ALREADY_RUNNING) => {}
         started => started.map_err(manager("start"))?,
     }
     wait_for(&service, ServiceState::Running, START_TIME)
@@ -151,18 +219,17 @@ pub fn stop() -> Result<()> {
     wait_for(&service, ServiceState::Stopped, STOP_TIME)
 }
 
-/// Stops the service and removes it.
+/// Stops the service and removes it; none is no error.
 pub fn delete() -> Result<()> {
-    stop()?;
+    match stop() {
+        Err(ServiceError::Manager(_, error)) if is_code(&error, NOT_THERE) => return Ok(()),
+        stopped => stopped?,
+    }
     let service = open("delete", ServiceAccess::DELETE)?;
     service.delete().map_err(manager("delete"))
 }
 
-fn wait_for(
-    service: &windows_service::service::Service,
-    wanted: ServiceState,
-    limit: Duration,
-) -> Result<()> {
+fn wait_for(service: &Service, wanted: ServiceState, limit: Duration) -> Result<()> {
     let deadline = Instant::now() + limit;
     loop {
         let state = service.query_status().map_err(manager("look at"))?.current_state;
@@ -219,6 +286,10 @@ fn serve() -> windows_service::Result<()> {
             let sender = stop_sender.lock().unwrap_or_else(PoisonError::into_inner);
             let _ = sender.send(());
             signals::request_stop();
+            ServiceControlHandlerResult::NoError
+        }
+        ServiceControl::UserEvent(code) if Some(code) == leave_code().ok() => {
+            signals::request_leave();
             ServiceControlHandlerResult::NoError
         }
         ServiceControl::Interrogate => ServiceControlHandlerResult::NoError,
@@ -299,5 +370,31 @@ pub fn restart_later(host: &Arc<dyn Host>, state_folder: &Path) -> Result<()> {
     match output?.code {
         Some(0) => Ok(()),
         code => Err(ServiceError::Scheduler(code)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_service_of_this_agent_is_told_from_the_one_of_before() {
+        for own in [
+            r#""C:\Program Files\OCO Agent\oco-agent.exe" service run"#,
+            r"c:\oco\OCO-Agent.exe service run --config c:\oco\oco-agent.ini",
+        ] {
+            assert!(is_this_program(own), "{own}");
+        }
+        for other in [
+            r#""C:\Program Files\OCO Agent\service-wrapper.exe""#,
+            r"C:\oco\oco-agent.exe --daemon",
+        ] {
+            assert!(!is_this_program(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_control_of_a_renewal_is_one() {
+        assert_eq!(leave_code().unwrap(), leave_code().unwrap());
     }
 }

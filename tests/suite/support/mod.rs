@@ -7,6 +7,8 @@ pub(crate) mod proxy;
 pub(crate) mod scripted;
 #[cfg(unix)]
 pub(crate) mod tls;
+#[cfg(target_os = "linux")]
+pub(crate) mod wine;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

@@ -1,9 +1,12 @@
 //! Who can get at files: access control lists.
 
+use super::privilege::Privilege;
 use super::text::{check, error, from_pointer, wide};
 use crate::host::{Access, HostError, Result};
 use std::ffi::c_void;
+use std::fs::OpenOptions;
 use std::io;
+use std::os::windows::fs::OpenOptionsExt;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::path::Path;
 use std::ptr;
@@ -19,7 +22,8 @@ use windows::Win32::Security::{
 };
 use windows::Win32::Security::{GetSecurityDescriptorControl, SE_DACL_PROTECTED, SetKernelObjectSecurity};
 use windows::Win32::Storage::FileSystem::{
-    DELETE, FILE_APPEND_DATA, FILE_READ_DATA, FILE_WRITE_DATA, WRITE_DAC, WRITE_OWNER,
+    DELETE, FILE_APPEND_DATA, FILE_FLAG_BACKUP_SEMANTICS, FILE_READ_DATA, FILE_SHARE_READ, FILE_SHARE_WRITE,
+    FILE_WRITE_DATA, READ_CONTROL, WRITE_DAC, WRITE_OWNER,
 };
 use windows::Win32::System::SystemServices::ACCESS_ALLOWED_ACE_TYPE;
 use windows::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
@@ -64,7 +68,18 @@ impl Drop for Descriptor {
 pub(super) fn private() -> io::Result<Descriptor> {
     let own = own_sid()?;
     // The system gives files of an administrator's to all of them, so that the user himself has to be named.
-    let text = wide(format!("D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;FA;;;{own})"))?;
+    parse(&format!("D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;FA;;;{own})"))
+}
+
+/// What Windows has for the folders of programs: everybody may read and run what is in it, administrators and the system,
+/// which own it, may change it.
+fn program() -> io::Result<Descriptor> {
+    parse("O:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;GRGX;;;BU)")
+}
+
+/// A description in the notation of the system (SDDL).
+fn parse(text: &str) -> io::Result<Descriptor> {
+    let text = wide(text)?;
     let mut descriptor = PSECURITY_DESCRIPTOR::default();
     // SAFETY: the text has its end mark, and both live until the function returns.
     unsafe {
@@ -113,6 +128,18 @@ impl Descriptor {
             SetKernelObjectSecurity(file, DACL_SECURITY_INFORMATION | protection, self.0)
         }
         .map_err(error)
+    }
+
+    /// Like [`Self::apply`], for a folder with all that is in it.
+    fn hand_down(&self, folder: &impl AsRawHandle) -> io::Result<()> {
+        let list = self.list()?;
+        // SAFETY: the folder is open, and the list is part of this description.
+        let code = unsafe {
+            let folder = HANDLE(folder.as_raw_handle());
+            let what = DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
+            SetSecurityInfo(folder, SE_FILE_OBJECT, what, None, None, Some(list), None)
+        };
+        check(code.0)
     }
 
     /// The owner's id.
@@ -194,6 +221,32 @@ impl Descriptor {
         }
         Ok(Some(grants))
     }
+}
+
+/// Sees that nobody but administrators and the system can change what is in a folder that a program of theirs runs from.
+pub(super) fn protect(folder: &Path) -> Result<()> {
+    let before = access(folder)?;
+    if !before.others_write && !before.foreign_owner {
+        return Ok(());
+    }
+    let protect = || -> io::Result<()> {
+        // Whoever owns it may have kept everybody else out.
+        let foreign = before.foreign_owner;
+        let _privileges = foreign
+            .then(|| Privilege::enable_all(&Privilege::RESTORE))
+            .transpose()?;
+        let opened = OpenOptions::new()
+            .access_mode(READ_CONTROL.0 | WRITE_DAC.0 | WRITE_OWNER.0)
+            .share_mode(FILE_SHARE_READ.0 | FILE_SHARE_WRITE.0)
+            .custom_flags(FILE_FLAG_BACKUP_SEMANTICS.0)
+            .open(folder)?;
+        let program = program()?;
+        if foreign {
+            program.give(&opened)?;
+        }
+        program.hand_down(&opened)
+    };
+    protect().map_err(|error| HostError::new("protect", folder.display(), error))
 }
 
 /// Who can get at a file or folder.
@@ -326,6 +379,33 @@ mod tests {
         }
         let open = judge("S-1-5-21-9-9-9-1002", None, OWN);
         assert!(open.foreign_owner && open.others_read && open.others_write);
+    }
+
+    #[test]
+    fn the_description_of_a_programs_folder_lets_others_read_only() {
+        let descriptor = program().unwrap();
+        assert!(descriptor.is_protected().unwrap());
+        assert_eq!(descriptor.owner().unwrap(), ADMINISTRATORS);
+        let access = judge(ADMINISTRATORS, descriptor.grants().unwrap().as_deref(), OWN);
+        assert!(access.others_read && !access.others_write, "{access:?}");
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_to_is_protected_from_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = OpenOptions::new()
+            .access_mode(READ_CONTROL.0 | WRITE_DAC.0)
+            .custom_flags(FILE_FLAG_BACKUP_SEMANTICS.0)
+            .open(folder.path())
+            .unwrap();
+        let own = own_sid().unwrap();
+        let open = parse(&format!("D:P(A;OICI;FA;;;{own})(A;OICI;FA;;;WD)")).unwrap();
+        open.apply(&opened).unwrap();
+        drop(opened);
+        assert!(access(folder.path()).unwrap().others_write);
+        protect(folder.path()).unwrap();
+        let access = access(folder.path()).unwrap();
+        assert!(!access.others_write, "{access:?}");
     }
 
     #[test]

@@ -1,0 +1,234 @@
+//! The setup of the agent for Windows, under wine: only where it was built, which the variables `OCO_WINDOWS_SETUP` and, for
+//! a later version of the same, `OCO_WINDOWS_SETUP_LATER` name (`ci/cross/windows-e2e`).
+
+use crate::support::mock::MockServer;
+use crate::support::wine::{self, named, registry, turn, windows_path, wine};
+use crate::support::{REGISTRATION_KEY, stderr, wait_for};
+use serde_json::json;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+const FOLDER: &str = r"C:\Program Files\OCO Agent";
+const UNINSTALL: &str = r"HKLM\Software\Microsoft\Windows\CurrentVersion\Uninstall\OCO Agent";
+const SERVICE: &str = r"HKLM\System\CurrentControlSet\Services\oco-agent";
+
+/// A computer without the agent, before and after.
+struct Computer {
+    setup: PathBuf,
+    later: PathBuf,
+    server: MockServer,
+    folder: tempfile::TempDir,
+    _turn: wine::Turn,
+}
+
+impl Computer {
+    /// None where no setup was built.
+    fn start() -> Option<Self> {
+        let (setup, later) = (named("OCO_WINDOWS_SETUP")?, named("OCO_WINDOWS_SETUP_LATER")?);
+        let turn = turn();
+        let computer = Self {
+            setup,
+            later,
+            server: MockServer::start(),
+            folder: tempfile::tempdir().unwrap(),
+            _turn: turn,
+        };
+        computer.clean();
+        Some(computer)
+    }
+
+    /// Something that is installed.
+    fn installed(&self, name: &str) -> PathBuf {
+        let prefix = std::env::var_os("WINEPREFIX").expect("ci/cross/windows-e2e sets it");
+        Path::new(&prefix)
+            .join("drive_c/Program Files/OCO Agent")
+            .join(name)
+    }
+
+    fn config(&self) -> String {
+        std::fs::read_to_string(self.installed("oco-agent.ini")).unwrap()
+    }
+
+    /// Value of a key in the configuration.
+    fn setting(&self, key: &str) -> String {
+        let config = self.config();
+        let value = config
+            .lines()
+            .find_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix('='));
+        value.unwrap_or_default().trim().to_owned()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.installed("")).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// A file of answers for this test's server.
+    fn answers(&self, agent_key: &str) -> String {
+        let file = self.folder.path().join("oco-agent setup.inf");
+        let text = format!(
+            "[Setup]\r\nLang=english\r\nServerName={}\r\nAgentKey={agent_key}\r\nServerKey=\r\n",
+            self.server.agent_url
+        );
+        std::fs::write(&file, text).unwrap();
+        windows_path(&file)
+    }
+
+    fn install(&self, answers: &str) -> Output {
+        wine(&self.setup)
+            .arg(format!("/LOADINF={answers}"))
+            .arg("/SILENT")
+            .output()
+            .unwrap()
+    }
+
+    fn agent(&self, arguments: &[&str]) -> Output {
+        wine(self.installed("oco-agent.exe"))
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+
+    fn is_registered(&self) -> Option<()> {
+        (self.server.get("computers")["total"].as_u64()? > 0).then_some(())
+    }
+
+    /// Makes it a computer without the agent, whatever a test has left.
+    fn clean(&self) {
+        if self.installed("oco-agent.exe").exists() {
+            self.agent(&["service", "delete"]);
+        }
+        let _ = std::fs::remove_dir_all(self.installed(""));
+        registry(&["delete", UNINSTALL, "/f"]);
+    }
+}
+
+impl Drop for Computer {
+    fn drop(&mut self) {
+        self.clean();
+    }
+}
+
+/// A value of the registry; empty if there is none.
+fn value(key: &str, name: &str) -> String {
+    let output = registry(&["query", key, "/v", name]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().find_map(|line| line.trim().strip_prefix(name));
+    let value = line.and_then(|line| line.split_once("REG_")?.1.split_once(char::is_whitespace));
+    value.map_or(String::new(), |(_, value)| value.trim().to_owned())
+}
+
+#[test]
+fn it_installs_silently_upgrades_itself_by_a_job_and_uninstalls_without_a_trace() {
+    let Some(computer) = Computer::start() else { return };
+
+    let output = computer.install(&computer.answers(REGISTRATION_KEY));
+    assert!(output.status.success(), "{:?} {}", output.status, stderr(&output));
+    for name in [
+        "oco-agent.exe",
+        "oco-agent.ini",
+        "uninstall.exe",
+        "service-checks",
+    ] {
+        assert!(
+            computer.installed(name).exists(),
+            "{name}: {:?}",
+            computer.names()
+        );
+    }
+    assert_eq!(computer.setting("api-url"), computer.server.agent_url);
+    let mode = computer
+        .installed("oco-agent.ini")
+        .metadata()
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o007, 0, "others can read the configuration");
+    let program = format!("\"{FOLDER}\\oco-agent.exe\" service run");
+    assert_eq!(value(SERVICE, "ImagePath"), program);
+    assert_eq!(value(SERVICE, "Start"), "0x2", "it starts with the computer");
+    assert_eq!(value(UNINSTALL, "DisplayVersion"), env!("CARGO_PKG_VERSION"));
+    wait_for("the service's registration", || computer.is_registered());
+    wait_for("its keys", || {
+        (!computer.setting("server-key").is_empty()).then_some(())
+    });
+    assert_ne!(computer.setting("agent-key"), REGISTRATION_KEY);
+
+    // An upgrade that is ordered as a job, as computers without anybody at them get it.
+    let before = computer.config();
+    let setup = std::fs::read(&computer.later).unwrap();
+    let procedure = "setup.exe /LOADINF=other.inf /SILENT";
+    let files = [
+        ("setup.exe", setup.as_slice()),
+        (
+            "other.inf",
+            b"[Setup]\r\nServerName=elsewhere.example\r\nAgentKey=other\r\n".as_slice(),
+        ),
+    ];
+    let package = computer.server.package("oco-agent", procedure, "0", &files);
+    let deployment = computer.server.deploy(&[package], 0);
+    let ended = |job: &serde_json::Value| job["state"] == "succeeded" || job["state"] == "failed";
+    let job = computer.server.wait_for_job(deployment, ended);
+    assert_eq!(
+        (&job["state"], &job["return_code"]),
+        (&json!("succeeded"), &json!(0)),
+        "{job}"
+    );
+    assert_eq!(value(UNINSTALL, "DisplayVersion"), "99.0.0");
+    assert_eq!(computer.config(), before, "an upgrade keeps the configuration");
+    wait_for("the service to leave for the new version", || {
+        let log = std::fs::read_to_string(computer.installed("oco-agent.log")).unwrap_or_default();
+        log.contains("leaving once no job runs").then_some(())
+    });
+    // Wine's service manager does not start it again by itself, as Windows' does.
+    wait_for("the service to start again", || {
+        let started = computer.agent(&["service", "start"]);
+        started.status.success().then_some(())
+    });
+
+    let uninstall = wine(computer.installed("uninstall.exe"))
+        .arg("/S")
+        .output()
+        .unwrap();
+    assert!(uninstall.status.success(), "{}", stderr(&uninstall));
+    // It goes on as a copy of itself, which is not waited for.
+    wait_for("the end of the removal", || {
+        let gone = !computer.installed("").exists() && value(UNINSTALL, "DisplayVersion").is_empty();
+        gone.then_some(())
+    });
+    assert_eq!(value(SERVICE, "ImagePath"), "", "the service is gone");
+}
+
+#[test]
+fn what_is_the_administrators_own_survives_the_removal() {
+    let Some(computer) = Computer::start() else { return };
+    let output = computer.install(&computer.answers(REGISTRATION_KEY));
+    assert!(output.status.success(), "{:?} {}", output.status, stderr(&output));
+    std::fs::write(
+        computer.installed("service-checks/own.cmd"),
+        "@echo 0 own - fine\r\n",
+    )
+    .unwrap();
+    wine(computer.installed("uninstall.exe"))
+        .arg("/S")
+        .output()
+        .unwrap();
+    wait_for("the end of the removal", || {
+        value(UNINSTALL, "DisplayVersion").is_empty().then_some(())
+    });
+    assert_eq!(computer.names(), ["service-checks"]);
+}
+
+#[test]
+fn a_setup_without_its_answers_installs_nothing() {
+    let Some(computer) = Computer::start() else { return };
+    let output = computer.install(r"Z:\missing\oco-agent-setup.inf");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!computer.installed("").exists());
+    assert_eq!(value(UNINSTALL, "DisplayVersion"), "");
+}

@@ -1,9 +1,14 @@
-//! Events that the server asks for. On Linux they come from the journal; queries for other systems' logs are not for
-//! this computer.
+//! Events that the server asks for. On Linux they come from the journal, on Windows from its logs; queries for other
+//! systems' logs are not for this computer.
 
+pub(crate) mod event_xml;
 mod journal;
+mod windows_log;
 
 use crate::host::{Host, HostError, Os};
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use oco_protocol::rpc::{Event, EventQuery};
 use std::time::Duration;
 
@@ -11,6 +16,10 @@ use std::time::Duration;
 const MOST_EVENTS: usize = 10_000;
 /// Most text of all events of a check-in, bytes.
 const MOST_BYTES: usize = 8 << 20;
+/// Longest text of an event that is reported, bytes.
+const MOST_MESSAGE: usize = 32 << 10;
+/// What an event takes beside its texts, bytes.
+const OVERHEAD: usize = 200;
 /// A query that takes longer has no result.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// All queries of a check-in together take no longer.
@@ -45,8 +54,8 @@ pub enum EventError {
     /// The regular expression is none, or too large.
     #[error("the regular expression of the query cannot be used")]
     Grep(#[source] regex_lite::Error),
-    /// The journal does not answer.
-    #[error("the journal cannot be read")]
+    /// The log does not answer.
+    #[error("the log cannot be read")]
     Host(#[from] HostError),
     /// `journalctl` failed.
     #[error("{command} failed with exit code {code:?}")]
@@ -97,11 +106,11 @@ pub fn collect(host: &dyn Host, queries: &[EventQuery]) -> Vec<Event> {
             );
             break;
         }
-        if host.os() != Os::Linux || query.log != journal::LOG {
+        let Some(run) = reader(host.os(), &query.log) else {
             tracing::debug!(log = %query.log, "events of this log are not for this computer");
             continue;
-        }
-        match journal::query(host, query, room) {
+        };
+        match run(host, query, room) {
             Ok(found) => {
                 room.bytes = room.bytes.saturating_sub(found.bytes);
                 room.events = room.events.saturating_sub(found.events.len());
@@ -113,12 +122,67 @@ pub fn collect(host: &dyn Host, queries: &[EventQuery]) -> Vec<Event> {
                 }
                 events.extend(found.events);
             }
+            // Rules are for many computers, and not all of them have every log.
+            Err(EventError::Host(error)) if error.is_not_found() => {
+                tracing::debug!(log = %query.log, %error, "this computer has no such log");
+            }
             Err(error) => {
                 tracing::warn!(error = %crate::errors::with_causes(&error), "events cannot be collected");
             }
         }
     }
     events
+}
+
+/// What a query found.
+#[derive(Debug, Default)]
+struct Found {
+    /// Oldest first.
+    events: Vec<Event>,
+    /// Bytes that they take, roughly.
+    bytes: usize,
+    /// Whether there was more.
+    cut: bool,
+}
+
+/// Runs a query, for as many events as there is room for.
+type Reader = fn(&dyn Host, &EventQuery, Room) -> Result<Found, EventError>;
+
+/// What reads a log, if it is one of this kind of system's.
+fn reader(os: Os, log: &str) -> Option<Reader> {
+    match (os, log == journal::LOG) {
+        (Os::Linux, true) => Some(journal::query),
+        (Os::Windows, false) => Some(windows_log::query),
+        _ => None,
+    }
+}
+
+/// The moment (UTC) that events are asked for since.
+fn since(text: &str) -> Result<Timestamp, EventError> {
+    let moment = text
+        .parse::<DateTime>()
+        .and_then(|moment| moment.to_zoned(TimeZone::UTC));
+    let moment = moment.map_err(|source| EventError::Since {
+        since: text.to_owned(),
+        source,
+    })?;
+    Ok(moment.timestamp())
+}
+
+fn shorten(text: &mut String) {
+    if text.len() > MOST_MESSAGE {
+        text.truncate(text.floor_char_boundary(MOST_MESSAGE));
+        text.push('…');
+    }
+}
+
+/// Bytes that an event takes, roughly.
+fn size(event: &Event) -> usize {
+    let texts = event
+        .data
+        .iter()
+        .map(|(name, value)| name.len() + value.as_str().map_or(0, str::len));
+    OVERHEAD + event.log.len() + event.provider.len() + texts.sum::<usize>()
 }
 
 #[cfg(test)]

@@ -475,9 +475,16 @@ pub trait Host: Send + Sync {
     /// The rows of a WQL query in a namespace such as `root\cimv2`.
     fn wmi(&self, namespace: &str, query: &str) -> Result<Vec<WmiRow>>;
 
-    /// The events of a Windows log that an XPath query selects, newest first, each as XML; `limit` of them at most.
-    fn event_log(&self, channel: &str, query: &str, limit: usize) -> Result<Vec<String>> {
-        let _ = (query, limit);
+    /// Hands on the events of a Windows log that a query selects, newest first, each as XML, until `consume` breaks. The
+    /// query is an XPath expression, or a whole structured query, which names its channels itself; an empty one selects
+    /// all events.
+    fn event_log(
+        &self,
+        channel: &str,
+        query: &str,
+        consume: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let _ = (query, consume);
         Err(unsupported("query the event log", channel))
     }
 

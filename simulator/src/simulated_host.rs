@@ -30,6 +30,7 @@ use oco_protocol::policy::ScopePolicies;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -314,11 +315,18 @@ impl Host for SimulatedHost {
             .map_err(|source| HostError::new("query", format!("{namespace}: {query}"), source))
     }
 
-    fn event_log(&self, channel: &str, query: &str, limit: usize) -> Result<Vec<String>> {
-        self.windows_only()
+    fn event_log(
+        &self,
+        channel: &str,
+        query: &str,
+        consume: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let events = self
+            .windows_only()
             .and_then(|()| windows::event_log(&self.profile, channel, query, self.clock.machine_now()))
-            .map(|events| events.into_iter().take(limit).collect())
-            .map_err(|source| HostError::new("query the event log", channel, source))
+            .map_err(|source| HostError::new("query the event log", channel, source))?;
+        let _ = events.iter().try_for_each(|event| consume(event));
+        Ok(())
     }
 
     fn write_file(&self, path: &Path, content: &[u8], _visibility: Visibility) -> Result<()> {

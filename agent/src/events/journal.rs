@@ -1,9 +1,7 @@
 //! Events from the systemd journal, as `journalctl` prints them.
 
-use super::{EventError, Room};
+use super::{EventError, Found, Room, shorten, since, size};
 use crate::host::{Command, Host};
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 use oco_protocol::inventory::UNKNOWN;
 use oco_protocol::rpc::{Event, EventQuery};
 use regex_lite::{Regex, RegexBuilder};
@@ -22,25 +20,11 @@ const FIELDS: &str = "--output-fields=MESSAGE,PRIORITY,SYSLOG_FACILITY,SYSLOG_ID
 const REGEX_LIMIT: usize = 128 << 10;
 /// Longest line that is read, bytes. A message that is not text is printed as a list of numbers.
 const MOST_LINE: usize = 512 << 10;
-/// Longest message that is reported, bytes.
-const MOST_MESSAGE: usize = 32 << 10;
-/// What an event takes beside its texts, bytes.
-const OVERHEAD: usize = 200;
-
-/// What a query found.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) events: Vec<Event>,
-    /// Bytes that they take, roughly.
-    pub(super) bytes: usize,
-    /// Whether there was more.
-    pub(super) cut: bool,
-}
 
 /// Runs one query, for as many events as there is room for.
 pub(super) fn query(host: &dyn Host, query: &EventQuery, room: Room) -> Result<Found, EventError> {
     let filter = Filter::parse(&query.query)?;
-    let since = seconds(&query.since)?;
+    let since = since(&query.since)?.as_second().max(0);
     match run(host, &filter, &filter.arguments(since, true), room) {
         Err(EventError::Command { .. }) => run(host, &filter, &filter.arguments(since, false), room),
         outcome => outcome,
@@ -78,18 +62,6 @@ fn run(host: &dyn Host, filter: &Filter, args: &[String], room: Room) -> Result<
         });
     }
     Ok(found)
-}
-
-/// A moment (UTC) in seconds of UNIX time.
-fn seconds(since: &str) -> Result<i64, EventError> {
-    let moment = since
-        .parse::<DateTime>()
-        .and_then(|moment| moment.to_zoned(TimeZone::UTC));
-    let moment = moment.map_err(|source| EventError::Since {
-        since: since.to_owned(),
-        source,
-    })?;
-    Ok(moment.timestamp().as_second().max(0))
 }
 
 /// What a query wants.
@@ -267,18 +239,6 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-fn shorten(message: &mut String) {
-    if message.len() > MOST_MESSAGE {
-        message.truncate(message.floor_char_boundary(MOST_MESSAGE));
-        message.push('…');
-    }
-}
-
-fn size(event: &Event) -> usize {
-    let message = event.data.values().filter_map(Value::as_str).map(str::len);
-    OVERHEAD + event.log.len() + event.provider.len() + message.sum::<usize>()
-}
-
 /// Puts lines together from pieces. Lines that are too long are left out.
 #[derive(Default)]
 struct Lines {
@@ -316,6 +276,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::MOST_MESSAGE;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -459,6 +420,7 @@ mod tests {
 
     #[test]
     fn moments_are_read_as_utc() {
+        let seconds = |text| since(text).map(|moment| moment.as_second());
         assert_eq!(seconds("1970-01-01 00:00:00").unwrap(), 0);
         assert_eq!(seconds("2026-11-22 05:41:01").unwrap(), 1_795_326_061);
         assert!(seconds("yesterday").is_err() && seconds("2026-13-01 00:00:00").is_err());

@@ -96,6 +96,39 @@ fn other_systems_have_no_journal() {
 }
 
 #[test]
+fn events_of_windows_logs_are_found_and_a_log_that_is_not_there_costs_nothing() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/windows/windows-11-pro");
+    let host = RecordedHost::new(Recording::load(&folder).unwrap());
+    let since = |log: &str, moment: &str| EventQuery {
+        since: moment.into(),
+        ..query(log, "*[System[(Level=1 or Level=2)]]")
+    };
+    let queries = [
+        since("Microsoft-Windows-Missing/Operational", "1970-01-01 00:00:00"),
+        since("System", "2026-11-22 05:00:00"),
+        query("journalctl", "{}"),
+        since("Application", "1970-01-01 00:00:00"),
+        since("System", "yesterday"),
+    ];
+    let events = serde_json::to_value(collect(&host, &queries)).unwrap();
+    assert_eq!(
+        events,
+        json!([
+            {"log": "System", "provider": "Service Control Manager", "event_id": "7036", "level": "4",
+             "timestamp": "2026-11-22 05:41:01",
+             "data": {"param1": "Windows Update", "param2": "running", "Binary": "770075000000"}},
+            {"log": "System", "provider": "Microsoft-Windows-GroupPolicy", "event_id": "1130", "level": "2",
+             "timestamp": "2026-11-22 06:00:02",
+             "data": {"SupportInfo1": "1", "ErrorCode": "1722", "GPOScriptCommandString": "\\\\corp\\netlogon\\logon & map.cmd"}},
+            {"log": "Application", "provider": "MsiInstaller", "event_id": "1033", "level": "4",
+             "timestamp": "2026-11-21 17:03:44", "data": {"Data1": "OCO Agent", "Data2": "2.0.0", "Data3": ""}},
+            {"log": "Application", "provider": "Microsoft-Windows-RestartManager", "event_id": "10000", "level": "4",
+             "timestamp": "2026-11-21 17:03:45", "data": {"RmSessionId": "0", "UTCStartTime": "2026-11-21T17:03:45Z"}},
+        ])
+    );
+}
+
+#[test]
 fn the_queries_of_a_check_in_are_bounded_together_in_events_and_in_number() {
     let lines: String = (0..MOST_EVENTS - 5).map(|second| line(second, "again")).collect();
     let many = host(Os::Linux, &[(COMMAND, Some(0), lines)]);

@@ -7,6 +7,7 @@ use super::{
 };
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -397,10 +398,16 @@ impl Host for RecordedHost {
         Ok(rows.iter().map(|row| query.project(row)).collect())
     }
 
-    fn event_log(&self, channel: &str, _query: &str, limit: usize) -> Result<Vec<String>> {
+    fn event_log(
+        &self,
+        channel: &str,
+        _query: &str,
+        consume: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<()> {
         let events = wql::find_name(&self.recording.events, channel)
             .ok_or_else(|| HostError::not_found("query the event log", channel))?;
-        Ok(events.iter().take(limit).cloned().collect())
+        let _ = events.iter().try_for_each(|event| consume(event));
+        Ok(())
     }
 
     fn write_file(&self, path: &Path, content: &[u8], visibility: Visibility) -> Result<()> {

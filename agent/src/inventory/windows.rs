@@ -7,7 +7,6 @@ use oco_protocol::inventory::UNKNOWN;
 
 mod battery;
 mod boot;
-mod event;
 mod hardware;
 mod logins;
 mod machine;

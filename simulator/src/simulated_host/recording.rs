@@ -11,6 +11,7 @@ use oco_agent::inventory::{self, Options};
 use oco_protocol::inventory::Inventory;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -262,12 +263,21 @@ impl Host for Recorder<'_> {
         Ok(rows)
     }
 
-    fn event_log(&self, channel: &str, query: &str, limit: usize) -> Result<Vec<String>> {
-        let events = self.host.event_log(channel, query, limit)?;
+    fn event_log(
+        &self,
+        channel: &str,
+        query: &str,
+        consume: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let mut events = Vec::new();
+        self.host.event_log(channel, query, &mut |event| {
+            events.push(event.to_owned());
+            consume(event)
+        })?;
         self.hear(|heard| {
-            heard.recording.events.insert(channel.to_owned(), events.clone());
+            heard.recording.events.insert(channel.to_owned(), events);
         });
-        Ok(events)
+        Ok(())
     }
 
     fn write_file(&self, _path: &Path, _content: &[u8], _visibility: Visibility) -> Result<()> {

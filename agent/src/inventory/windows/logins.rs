@@ -1,13 +1,14 @@
 //! Logins at the machine, from the event log's security channel (event 4624).
 
-use super::event::Event;
 use super::{registry, users, wmi};
+use crate::events::event_xml::{Event, MalformedEvent};
 use crate::host::Host;
-use crate::inventory::field::{Result, field};
+use crate::inventory::field::{CollectError, Result, field};
 use crate::inventory::{Options, is_uuid};
 use jiff::civil::DateTime;
 use oco_protocol::inventory::Login;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 const CHANNEL: &str = "Security";
@@ -27,7 +28,15 @@ const SAME_LOGIN: Duration = Duration::from_secs(1);
 /// Logins since the moment in the options, oldest first.
 pub(super) fn collect(host: &dyn Host, options: &Options) -> Result<Vec<Login>> {
     let since = options.logins_since.as_deref();
-    let events = host.event_log(CHANNEL, &query(since), MOST)?;
+    let mut events = Vec::new();
+    host.event_log(CHANNEL, &query(since), &mut |xml| {
+        events.push(xml.to_owned());
+        if events.len() < MOST {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    })?;
     let records = records(&events, since);
     if records.is_empty() {
         return Ok(Vec::new());
@@ -80,7 +89,7 @@ struct Record {
 fn records(events: &[String], since: Option<&str>) -> Vec<Record> {
     let mut records: Vec<_> = events
         .iter()
-        .filter_map(|xml| record(&field("logins", Event::parse(xml))?))
+        .filter_map(|xml| record(&field("logins", Event::parse(xml).map_err(malformed))?))
         .filter(|record| since.is_none_or(|since| timestamp(record).as_str() >= since))
         .collect();
     records.sort_by_key(|record| record.time);
@@ -91,6 +100,10 @@ fn records(events: &[String], since: Option<&str>) -> Vec<Record> {
         before.is_none_or(|before| record.time.duration_since(before).unsigned_abs() > SAME_LOGIN)
     });
     records
+}
+
+fn malformed(event: MalformedEvent) -> CollectError {
+    CollectError::malformed("an event", event)
 }
 
 fn record(event: &Event) -> Option<Record> {

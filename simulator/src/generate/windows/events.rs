@@ -109,8 +109,8 @@ fn login(profile: &Profile, session: &Session) -> Vec<(&'static str, String)> {
 
 fn event(time: &str, data: &[(&'static str, String)]) -> String {
     let mut xml = format!(
-        "<Event xmlns='http://schemas.microsoft.com/win/2004/08/events/event'><System><EventID>4624</EventID>\
-         <TimeCreated SystemTime='{time}'/><Channel>Security</Channel></System><EventData>"
+        "<Event xmlns='http://schemas.microsoft.com/win/2004/08/events/event'><System>\
+         <Provider Name='Microsoft-Windows-Security-Auditing'/><EventID>4624</EventID><Level>0</Level><TimeCreated SystemTime='{time}'/><Channel>Security</Channel></System><EventData>"
     );
     for (name, text) in data {
         let text = text.replace('&', "&amp;").replace('<', "&lt;");

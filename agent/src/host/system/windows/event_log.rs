@@ -4,8 +4,11 @@ use super::text::{error, wide};
 use crate::host::{HostError, Result};
 use std::ffi::c_void;
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
-use windows::Win32::Foundation::{ERROR_INSUFFICIENT_BUFFER, ERROR_NO_MORE_ITEMS};
+use windows::Win32::Foundation::{
+    ERROR_EVT_CHANNEL_NOT_FOUND, ERROR_INSUFFICIENT_BUFFER, ERROR_NO_MORE_ITEMS,
+};
 use windows::Win32::System::EventLog::{
     EVT_HANDLE, EVT_SUBSCRIBE_NOTIFY_ACTION, EvtClose, EvtNext, EvtQuery, EvtQueryChannelPath,
     EvtQueryReverseDirection, EvtRender, EvtRenderEventXml, EvtSubscribe, EvtSubscribeActionDeliver,
@@ -31,44 +34,63 @@ impl Drop for Handle {
     }
 }
 
-/// The events that a query selects, newest first, each as XML.
-pub(super) fn query(channel: &str, query: &str, limit: usize) -> Result<Vec<String>> {
-    collect(channel, query, limit).map_err(|error| HostError::new("query the event log", channel, error))
+/// Hands on the events that a query selects, newest first, each as XML, until `consume` breaks.
+pub(super) fn query(
+    channel: &str,
+    query: &str,
+    consume: &mut dyn FnMut(&str) -> ControlFlow<()>,
+) -> Result<()> {
+    run(channel, query, consume).map_err(|error| HostError::new("query the event log", channel, error))
 }
 
-fn collect(channel: &str, query: &str, limit: usize) -> io::Result<Vec<String>> {
-    let (channel, query) = (wide(channel)?, wide(query)?);
-    let flags = EvtQueryChannelPath.0 | EvtQueryReverseDirection.0;
-    // SAFETY: both texts have their end marks and live until the function returns.
-    let results = unsafe { EvtQuery(None, PCWSTR(channel.as_ptr()), PCWSTR(query.as_ptr()), flags) };
-    let results = Handle(results.map_err(error)?);
-    let mut events = Vec::new();
-    while events.len() < limit {
+fn run(channel: &str, query: &str, consume: &mut dyn FnMut(&str) -> ControlFlow<()>) -> io::Result<()> {
+    let results = open(channel, query)?;
+    loop {
         let mut batch = [0; BATCH];
-        let wanted = BATCH.min(limit - events.len());
         let mut returned = 0;
         // SAFETY: the handle is open, and the batch lives until the function returns.
-        let next = unsafe { EvtNext(results.0, &mut batch[..wanted], TIME_LIMIT, 0, &raw mut returned) };
+        let next = unsafe { EvtNext(results.0, &mut batch, TIME_LIMIT, 0, &raw mut returned) };
         match next {
-            Err(end) if end.code() == ERROR_NO_MORE_ITEMS.to_hresult() => break,
+            Err(end) if end.code() == ERROR_NO_MORE_ITEMS.to_hresult() => return Ok(()),
             next => next.map_err(error)?,
         }
         let returned = usize::try_from(returned).unwrap_or_default();
         if returned == 0 {
-            break;
+            return Ok(());
         }
-        let handles: Vec<Handle> = batch[..returned.min(wanted)]
+        let handles: Vec<Handle> = batch[..returned.min(BATCH)]
             .iter()
             .map(|handle| Handle(EVT_HANDLE(*handle)))
             .collect();
         for handle in &handles {
             match render(handle) {
-                Ok(event) => events.push(event),
+                Ok(event) if consume(&event).is_break() => return Ok(()),
+                Ok(_) => {}
                 Err(error) => tracing::debug!(%error, "an event is left out"),
             }
         }
     }
-    Ok(events)
+}
+
+/// The results of a query. A structured one names its channels itself, and the system then takes no other name.
+fn open(channel: &str, query: &str) -> io::Result<Handle> {
+    let query = query.trim();
+    let is_structured = query.starts_with('<');
+    let (channel, query) = (wide(channel)?, wide(if query.is_empty() { "*" } else { query })?);
+    let path = if is_structured {
+        PCWSTR::null()
+    } else {
+        PCWSTR(channel.as_ptr())
+    };
+    let flags = EvtQueryChannelPath.0 | EvtQueryReverseDirection.0;
+    // SAFETY: both texts have their end marks and live until the function returns.
+    let results = unsafe { EvtQuery(None, path, PCWSTR(query.as_ptr()), flags) };
+    match results {
+        Err(missing) if missing.code() == ERROR_EVT_CHANNEL_NOT_FOUND.to_hresult() => {
+            Err(io::ErrorKind::NotFound.into())
+        }
+        results => Ok(Handle(results.map_err(error)?)),
+    }
 }
 
 fn render(event: &Handle) -> io::Result<String> {

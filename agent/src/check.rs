@@ -120,12 +120,12 @@ pub fn run(
     let (mut items, config) = local::configuration(host, &paths.config);
     let Some(mut config) = config else {
         items.extend(local::state(host, paths));
-        items.extend(local::lock(&paths.lock));
+        items.extend(local::lock(&paths.lock, host.os()));
         return Ok(items.into());
     };
     items.push(local::identity(host, &config));
     items.extend(local::state(host, paths));
-    items.extend(local::lock(&paths.lock));
+    items.extend(local::lock(&paths.lock, host.os()));
     items.push(local::server(host, &mut config));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

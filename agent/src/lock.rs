@@ -30,7 +30,7 @@ pub enum LockError {
         pid: u32,
     },
     /// The file cannot be used.
-    #[error("cannot lock {}; run the agent as root, or with --config in a folder that only it can write to", path.display())]
+    #[error("cannot lock {}; run the agent as root (Windows: as an administrator), or with --config in a folder that only it can write to", path.display())]
     File {
         /// The lock file.
         path: PathBuf,

@@ -161,7 +161,7 @@ fn is_exposed(host: &dyn Host, path: &Path) -> bool {
         tracing::error!(
             path = %path.display(),
             access = access.description,
-            "service checks are not run where others can replace them: chown root, chmod go-w"
+            "service checks are not run where others can replace them: only root (Windows: administrators) may own and write them"
         );
     }
     exposed.is_some()

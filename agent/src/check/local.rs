@@ -5,7 +5,7 @@ use crate::agent::collection;
 use crate::config::{self, Config, Paths};
 use crate::discovery;
 use crate::errors::with_causes;
-use crate::host::{Access, Host, Visibility, system};
+use crate::host::{Access, Host, Os, Visibility, system};
 use crate::inventory;
 use crate::lock;
 use crate::state;
@@ -24,16 +24,20 @@ pub(super) fn configuration(host: &dyn Host, path: &Path) -> (Vec<Item>, Option<
     let examination = match config::examine(host, path) {
         Ok(examination) => examination,
         Err(error) => {
-            let hint = "repair the file, name another one with --config, or run this as root if it is there";
+            let hint = format!(
+                "repair the file, name another one with --config, or run this as {} if it is there",
+                Words::of(host.os()).administrator
+            );
             return (vec![Item::fail(CONFIGURATION, with_causes(&error), hint)], None);
         }
     };
+    let words = Words::of(host.os());
     let mut items = vec![match host.access(path) {
-        Ok(access) => exposure(path, &access),
+        Ok(access) => exposure(path, &access, words),
         Err(error) => Item::warn(
             CONFIGURATION,
             with_causes(&error),
-            "see that only root can read it",
+            format!("see that only {} can read it", words.administrator),
         ),
     }];
     let folder = path.parent().map(|folder| (folder, host.access(folder)));
@@ -41,7 +45,11 @@ pub(super) fn configuration(host: &dyn Host, path: &Path) -> (Vec<Item>, Option<
         && (access.others_write || access.foreign_owner)
     {
         let finding = format!("others can replace it: its folder has {}", access.description);
-        let hint = format!("see that only root can write into {}", folder.display());
+        let hint = format!(
+            "see that only {} can write into {}",
+            words.administrator,
+            folder.display()
+        );
         items.push(Item::fail(CONFIGURATION, finding, hint));
     }
     let wrong = examination.errors.iter();
@@ -58,20 +66,60 @@ pub(super) fn configuration(host: &dyn Host, path: &Path) -> (Vec<Item>, Option<
 }
 
 /// Whether the configuration's keys are the agent's own.
-fn exposure(path: &Path, access: &Access) -> Item {
+fn exposure(path: &Path, access: &Access, words: Words) -> Item {
     let finding = format!("{}, {}", path.display(), access.description);
-    let file = path.display();
     if access.foreign_owner {
-        let hint = format!("whoever owns it controls this computer: chown root {file}");
-        Item::fail(CONFIGURATION, format!("{finding}: not root's"), hint)
+        let own = words.own(path);
+        let hint = format!("whoever owns it controls this computer: {own}");
+        let finding = format!("{finding}: it does not belong to {}", words.administrator);
+        Item::fail(CONFIGURATION, finding, hint)
     } else if access.others_write {
-        let hint = format!("whoever writes it controls this computer: chmod 600 {file}");
+        let hint = format!("whoever writes it controls this computer: {}", words.close(path));
         Item::fail(CONFIGURATION, format!("{finding}: others can change it"), hint)
     } else if access.others_read {
-        let hint = format!("it holds keys: chmod 600 {file}");
+        let hint = format!("it holds keys: {}", words.close(path));
         Item::warn(CONFIGURATION, format!("{finding}: others can read it"), hint)
     } else {
         Item::ok(CONFIGURATION, finding)
+    }
+}
+
+/// What things are called on a system.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Words {
+    /// Who may do everything.
+    pub(super) administrator: &'static str,
+    os: Os,
+}
+
+impl Words {
+    pub(super) fn of(os: Os) -> Self {
+        let administrator = match os {
+            Os::Windows => "an administrator",
+            Os::Linux | Os::MacOs => "root",
+        };
+        Self { administrator, os }
+    }
+
+    /// The command that gives a file to whoever may do everything.
+    fn own(self, file: &Path) -> String {
+        match self.os {
+            // The group of the administrators, whatever the language calls it.
+            Os::Windows => format!("icacls \"{}\" /setowner *S-1-5-32-544", file.display()),
+            Os::Linux | Os::MacOs => format!("chown root {}", file.display()),
+        }
+    }
+
+    /// The command that keeps all others from a file.
+    fn close(self, file: &Path) -> String {
+        match self.os {
+            // The system and the administrators.
+            Os::Windows => format!(
+                "icacls \"{}\" /inheritance:r /grant:r *S-1-5-18:F *S-1-5-32-544:F",
+                file.display()
+            ),
+            Os::Linux | Os::MacOs => format!("chmod 600 {}", file.display()),
+        }
     }
 }
 
@@ -94,7 +142,10 @@ pub(super) fn identity(host: &dyn Host, config: &Config) -> Item {
         Err(error) => Item::fail(
             name,
             with_causes(&error),
-            "run this as root, or set [agent] machine-uid",
+            format!(
+                "run this as {}, or set [agent] machine-uid",
+                Words::of(host.os()).administrator
+            ),
         ),
     }
 }
@@ -123,7 +174,10 @@ pub(super) fn state(host: &dyn Host, paths: &Paths) -> Vec<Item> {
             Err(error) => Item::fail(
                 STATE,
                 with_causes(&error),
-                "run this as root; check free space, and that the file system is not read-only",
+                format!(
+                    "run this as {}; check free space, and that the file system is not read-only",
+                    Words::of(host.os()).administrator
+                ),
             ),
         }
     };
@@ -136,7 +190,7 @@ fn shown(folder: &Path) -> String {
 }
 
 /// Whether an agent runs, this one or the one that it replaces.
-pub(super) fn lock(path: &Path) -> Vec<Item> {
+pub(super) fn lock(path: &Path, os: Os) -> Vec<Item> {
     let mut items = vec![match lock::holder_of(path) {
         Ok(None) => Item::ok(LOCK, format!("{} is free: no agent is running", path.display())),
         Ok(Some(holder)) => Item::ok(
@@ -146,7 +200,10 @@ pub(super) fn lock(path: &Path) -> Vec<Item> {
         Err(error) => Item::fail(
             LOCK,
             with_causes(&error),
-            "run this as root; if it is already, see who made that file and remove it",
+            format!(
+                "run this as {}; if it is already, see who made that file and remove it",
+                Words::of(os).administrator
+            ),
         ),
     }];
     let others = system::other_agents_locks().into_iter();

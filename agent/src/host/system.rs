@@ -1,8 +1,12 @@
 //! The real machine: the one place that knows at compile time which system it runs on.
 
+mod files;
+mod leftovers;
 #[cfg(target_os = "linux")]
 mod linux;
+mod procedure;
 mod resolver;
+mod staging;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]

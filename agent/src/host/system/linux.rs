@@ -2,9 +2,11 @@
 
 mod memory;
 
+use super::leftovers::{self, Leftovers};
+use super::procedure::SystemProcedure;
 use super::resolver::Resolver;
-use super::unix::leftovers::{self, Leftovers};
-use super::unix::{command, files, guarded, interfaces, password, power, procedure, staging};
+use super::staging::SystemStaging;
+use super::unix::{command, files, guarded, interfaces, password, power};
 use crate::host::{
     Access, Command, CommandOutput, Host, HostError, Interface, Kernel, Os, PowerAction, Procedure,
     RegistryKey, RegistryValue, Result, RunningProcedure, ServiceRecord, Space, Staging, Visibility, WmiRow,
@@ -185,17 +187,13 @@ impl Host for SystemHost {
     }
 
     fn create_staging(&self) -> Result<Box<dyn Staging>> {
-        Ok(Box::new(staging::SystemStaging::create(&self.staging_root)?))
+        Ok(Box::new(SystemStaging::create(&self.staging_root)?))
     }
 
     fn start_procedure(&self, procedure: &Procedure) -> Result<Box<dyn RunningProcedure>> {
-        let lock = procedure
-            .folder
-            .as_deref()
-            .map_or(Ok(None), |folder| leftovers::lock(&self.staging_root, folder));
-        let lock =
-            lock.map_err(|error| HostError::new("lock the staging folder of", "the procedure", error))?;
-        Ok(Box::new(procedure::SystemProcedure::start(procedure, lock)?))
+        let folder = procedure.folder.as_deref();
+        let staging = folder.and_then(|folder| leftovers::staging_folder(&self.staging_root, folder));
+        Ok(Box::new(SystemProcedure::start(procedure, staging.as_deref())?))
     }
 
     fn earlier_procedures(&self) -> usize {

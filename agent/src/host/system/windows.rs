@@ -7,17 +7,21 @@ mod files;
 mod interfaces;
 mod job_object;
 pub(super) mod lock_file;
+pub(super) mod orphan;
 pub(super) mod other_agent;
 mod password;
 mod power;
+pub(super) mod private;
 mod privilege;
-mod procedure;
+pub(super) mod procedure;
 mod registry;
-mod staging;
 mod text;
 mod wmi;
 
+use super::leftovers::{self, Leftovers};
+use super::procedure::SystemProcedure;
 use super::resolver::Resolver;
+use super::staging::SystemStaging;
 use crate::host::{
     Access, Command, CommandOutput, Host, HostError, Interface, Kernel, LogonWatch, Os, PowerAction,
     Procedure, RegistryKey, RegistryValue, Result, RunningProcedure, ServiceRecord, Space, Staging,
@@ -27,7 +31,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use windows::Wdk::System::SystemServices::RtlGetVersion;
 use windows::Win32::Foundation::ERROR_MORE_DATA;
@@ -47,8 +51,7 @@ const LOGONS: &str = "*[System[(EventID=4624)] and EventData[(Data[@Name='LogonT
 pub struct SystemHost {
     staging_root: PathBuf,
     resolver: Resolver,
-    /// Packages that earlier agents left behind.
-    leftovers: Mutex<Vec<PathBuf>>,
+    leftovers: Leftovers,
 }
 
 impl SystemHost {
@@ -58,7 +61,7 @@ impl SystemHost {
         Self {
             staging_root: staging_root.into(),
             resolver: Resolver::default(),
-            leftovers: Mutex::default(),
+            leftovers: Leftovers::default(),
         }
     }
 
@@ -68,38 +71,25 @@ impl SystemHost {
         Self { resolver, ..self }
     }
 
-    /// Takes note of the packages that agents left behind that were killed. To be called before anything is staged, and
-    /// when no other agent can run.
+    /// Sees that only administrators and the system can change what is in the folder that this program runs from.
+    pub fn protect_folder(&self, folder: &Path) -> Result<()> {
+        acl::protect(folder)
+    }
+
+    /// Takes note of what agents left behind that were killed. To be called before anything is staged, and when no other
+    /// agent can run.
     pub fn note_leftovers(&self) -> Result<()> {
-        let found = || -> io::Result<Vec<PathBuf>> {
-            std::fs::read_dir(&self.staging_root)?
-                .map(|entry| Ok(entry?.path()))
-                .collect()
-        };
-        match found() {
-            Ok(found) => {
-                *self.leftovers.lock().unwrap_or_else(PoisonError::into_inner) = found;
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(HostError::new("list", self.staging_root.display(), error)),
-        }
+        self.leftovers.note(&self.staging_root)
     }
 
-    /// Removes the packages among them that nobody uses any more: Windows keeps the folder that a job still runs in, and
-    /// the next start tries again.
+    /// Removes the packages among them whose job does not run any more.
     pub fn remove_ended_leftovers(&self) {
-        let found = std::mem::take(&mut *self.leftovers.lock().unwrap_or_else(PoisonError::into_inner));
-        for folder in found {
-            if let Err(error) = std::fs::remove_dir_all(&folder) {
-                tracing::warn!(staging.folder = %folder.display(), %error, "cannot remove what an earlier agent left");
-            }
-        }
+        self.leftovers.remove_ended();
     }
 
-    /// The same: there is nothing to wait for that would tell when a job has ended.
+    /// Removes all of them, each as soon as its job has ended: that may take as long as a job does.
     pub fn remove_all_leftovers(&self) {
-        self.remove_ended_leftovers();
+        self.leftovers.remove_all();
     }
 }
 
@@ -218,8 +208,13 @@ impl Host for SystemHost {
         wmi::query(namespace, query)
     }
 
-    fn event_log(&self, channel: &str, query: &str, limit: usize) -> Result<Vec<String>> {
-        event_log::query(channel, query, limit)
+    fn event_log(
+        &self,
+        channel: &str,
+        query: &str,
+        consume: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<()> {
+        event_log::query(channel, query, consume)
     }
 
     fn watch_logons(&self, notify: Arc<dyn Fn() + Send + Sync>) -> Result<Option<LogonWatch>> {
@@ -239,11 +234,17 @@ impl Host for SystemHost {
     }
 
     fn create_staging(&self) -> Result<Box<dyn Staging>> {
-        Ok(Box::new(staging::SystemStaging::create(&self.staging_root)?))
+        Ok(Box::new(SystemStaging::create(&self.staging_root)?))
     }
 
     fn start_procedure(&self, procedure: &Procedure) -> Result<Box<dyn RunningProcedure>> {
-        Ok(Box::new(procedure::SystemProcedure::start(procedure)?))
+        let folder = procedure.folder.as_deref();
+        let staging = folder.and_then(|folder| leftovers::staging_folder(&self.staging_root, folder));
+        Ok(Box::new(SystemProcedure::start(procedure, staging.as_deref())?))
+    }
+
+    fn earlier_procedures(&self) -> usize {
+        self.leftovers.running()
     }
 
     fn schedule_power(&self, action: PowerAction, minutes: u32) -> Result<()> {

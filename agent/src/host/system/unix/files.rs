@@ -1,15 +1,14 @@
 //! Files: reading with a limit, replacing durably.
 
 use super::{lock_file, temporary};
+pub(crate) use crate::host::system::files::list;
+use crate::host::system::files::{READ_LIMIT, content_at_most};
 use crate::host::{Access, HostError, Result, Space, Visibility};
 use rustix::fs::OFlags;
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
-
-/// Largest file that is read, bytes.
-const READ_LIMIT: u64 = 64 << 20;
 
 /// The content of a regular file. Nothing is concluded from the size that the system names: files in `/proc` have none.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
@@ -29,31 +28,6 @@ fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 /// The content of an open file, if it is a regular one.
 pub(super) fn content(file: File) -> io::Result<Vec<u8>> {
     content_at_most(file, READ_LIMIT)
-}
-
-fn content_at_most(file: File, limit: u64) -> io::Result<Vec<u8>> {
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
-    let mut content = Vec::new();
-    file.take(limit + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > limit {
-        let reason = format!("larger than {limit} bytes");
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
-    }
-    Ok(content)
-}
-
-/// The names in a folder, sorted.
-pub(crate) fn list(path: &Path) -> Result<Vec<String>> {
-    let names = std::fs::read_dir(path).and_then(|entries| {
-        entries
-            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-            .collect()
-    });
-    let mut names: Vec<String> = names.map_err(|error| HostError::new("list", path.display(), error))?;
-    names.sort_unstable();
-    Ok(names)
 }
 
 /// Space on the file system that is mounted there.
@@ -326,16 +300,6 @@ mod tests {
         remove(&path).unwrap();
         assert!(!path.exists());
         assert!(remove(folder.path()).is_err());
-    }
-
-    #[test]
-    fn names_are_listed_in_order() {
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["b", "ä", "a", ".hidden"] {
-            std::fs::write(folder.path().join(name), b"").unwrap();
-        }
-        assert_eq!(list(folder.path()).unwrap(), [".hidden", "a", "b", "ä"]);
-        assert!(list(&folder.path().join("missing")).unwrap_err().is_not_found());
     }
 
     #[test]

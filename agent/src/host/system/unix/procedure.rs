@@ -1,127 +1,95 @@
-//! Procedures of software jobs: a shell, its output as it comes, all its processes on a kill.
+//! The shell of a software job.
 
 use super::keeper::{self, Kept};
 use super::process_group::{Exit, ProcessGroup};
-use super::process_tree;
-use crate::host::{HostError, Procedure, Result, RunningProcedure};
+use super::{leftovers, process_tree};
+use crate::host::Procedure;
+use crate::host::system::procedure::{PIECE, Started};
 use bytes::Bytes;
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use std::fs::File;
 use std::io::{self, PipeWriter};
+use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until};
 
-/// How long output is still collected after the shell has ended. What the shell itself wrote is in the pipe by then;
-/// this is for the last words of a process that it left in the background, which may hold the pipe open for ever.
-const GRACE: Duration = Duration::from_secs(2);
+/// Starts `/bin/sh -c COMMAND`. A staging folder is locked for as long as the shell runs, whatever becomes of the agent.
+pub(in crate::host::system) fn start(procedure: &Procedure, staging: Option<&Path>) -> io::Result<Started> {
+    let (output, output_writer) = io::pipe()?;
+    let (lifeline, agents_end) = io::pipe()?;
+    let kept = Kept {
+        output: output.try_clone()?.into(),
+        lifeline: lifeline.into(),
+        lock: staging.map(leftovers::lock).transpose()?.map(Into::into),
+        time_limit: procedure.time_limit,
+    };
+    let output = pipe::Receiver::from_owned_fd(output.into())?;
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", &procedure.command])
+        .current_dir(procedure.folder.clone().unwrap_or_else(std::env::temp_dir))
+        .stdin(Stdio::null())
+        .stdout(output_writer.try_clone()?)
+        .stderr(output_writer);
+    keeper::keep(&mut command, kept);
+    let (exit_sender, exited) = oneshot::channel();
+    let group = ProcessGroup::start(command, move |exit| {
+        let _ = exit_sender.send(exit.map(code));
+    })?;
+    Ok(Started {
+        processes: Processes {
+            group,
+            _lifeline: agents_end,
+        },
+        output: Output(output),
+        exited,
+    })
+}
 
-/// Largest piece of output, bytes.
-const PIECE: usize = 16 << 10;
+/// The code of an end, as shells say it.
+fn code(exit: Exit) -> i32 {
+    match exit {
+        Exit::Code(code) => code,
+        Exit::Signal(signal) => 128 + signal,
+    }
+}
 
-/// A shell that runs a procedure.
-///
-/// Until the shell has ended, a kill or drop kills all its processes; the end of the agent without either does not. What a
-/// procedure left in the background on purpose survives its regular end.
+/// All that a shell has started.
 #[derive(Debug)]
-pub(crate) struct SystemProcedure {
-    subject: String,
+pub(in crate::host::system) struct Processes {
     group: ProcessGroup,
-    exited: oneshot::Receiver<io::Result<Exit>>,
-    code: Option<i32>,
-    output: Option<pipe::Receiver>,
-    /// When collecting output ends; set once the shell has ended.
-    deadline: Option<Instant>,
     /// Held only to end with the agent.
     _lifeline: PipeWriter,
 }
 
-impl SystemProcedure {
-    /// Starts `/bin/sh -c COMMAND`. The lock is held for as long as the shell runs, whatever becomes of the agent.
-    pub(crate) fn start(procedure: &Procedure, lock: Option<File>) -> Result<Self> {
-        let subject = match &procedure.folder {
-            Some(folder) => format!("the procedure in {}", folder.display()),
-            None => "the procedure".to_owned(),
-        };
-        Self::try_start(procedure, lock, subject.clone())
-            .map_err(|error| HostError::new("start", subject, error))
+impl Processes {
+    /// Kills them without holding up other tasks.
+    pub(in crate::host::system) async fn kill(&mut self) -> io::Result<()> {
+        let keeper = self.group.leader();
+        let below = tokio::task::spawn_blocking(move || process_tree::kill_below(keeper)).await;
+        let below = below.map_err(io::Error::other).flatten();
+        self.group.kill().and(below)
     }
 
-    fn try_start(procedure: &Procedure, lock: Option<File>, subject: String) -> io::Result<Self> {
-        let (output, output_writer) = io::pipe()?;
-        let (lifeline, agents_end) = io::pipe()?;
-        let kept = Kept {
-            output: output.try_clone()?.into(),
-            lifeline: lifeline.into(),
-            lock: lock.map(Into::into),
-            time_limit: procedure.time_limit,
-        };
-        let output = pipe::Receiver::from_owned_fd(output.into())?;
-        let mut command = Command::new("/bin/sh");
-        command
-            .args(["-c", &procedure.command])
-            .current_dir(procedure.folder.clone().unwrap_or_else(std::env::temp_dir))
-            .stdin(Stdio::null())
-            .stdout(output_writer.try_clone()?)
-            .stderr(output_writer);
-        keeper::keep(&mut command, kept);
-        let (exit_sender, exited) = oneshot::channel();
-        let group = ProcessGroup::start(command, move |exit| {
-            let _ = exit_sender.send(exit);
-        })?;
-        Ok(Self {
-            subject,
-            group,
-            exited,
-            code: None,
-            output: Some(output),
-            deadline: None,
-            _lifeline: agents_end,
-        })
+    /// Kills them.
+    pub(in crate::host::system) fn kill_at_once(&self) -> io::Result<()> {
+        let below = process_tree::kill_below(self.group.leader());
+        self.group.kill().and(below)
     }
+}
 
-    fn error(&self, operation: &'static str, error: impl Into<io::Error>) -> HostError {
-        HostError::new(operation, &self.subject, error)
-    }
+/// What a shell writes.
+#[derive(Debug)]
+pub(in crate::host::system) struct Output(pipe::Receiver);
 
-    async fn read(&mut self) -> Result<Option<Bytes>> {
-        while let Some(output) = &self.output {
-            let deadline = self.deadline;
-            tokio::select! {
-                // The deadline first: a process in the background may write without a pause.
-                biased;
-                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
-                    self.output = None;
-                }
-                ready = output.readable() => {
-                    ready.map_err(|error| self.error("read the output of", error))?;
-                    match try_read(output) {
-                        Ok(None) => {}
-                        Ok(Some(piece)) if piece.is_empty() => self.output = None,
-                        Ok(Some(piece)) => return Ok(Some(piece)),
-                        Err(error) => return Err(self.error("read the output of", error)),
-                    }
-                }
-                exit = &mut self.exited, if self.code.is_none() => self.note_exit(exit)?,
+impl Output {
+    /// The next piece; none at the end. May be dropped before it is ready without losing anything.
+    pub(in crate::host::system) async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        loop {
+            self.0.readable().await?;
+            if let Some(piece) = try_read(&self.0)? {
+                return Ok(Some(piece).filter(|piece| !piece.is_empty()));
             }
         }
-        Ok(None)
-    }
-
-    fn note_exit(&mut self, exit: Result<io::Result<Exit>, oneshot::error::RecvError>) -> Result<()> {
-        let exit = exit
-            .map_err(io::Error::other)
-            .flatten()
-            .map_err(|error| self.error("wait for", error))?;
-        self.deadline = Some(Instant::now() + GRACE);
-        self.code = Some(match exit {
-            Exit::Code(code) => code,
-            Exit::Signal(signal) => 128 + signal,
-        });
-        Ok(())
     }
 }
 
@@ -138,54 +106,13 @@ fn try_read(output: &pipe::Receiver) -> io::Result<Option<Bytes>> {
     }
 }
 
-impl RunningProcedure for SystemProcedure {
-    fn next_output(&mut self) -> BoxFuture<'_, Result<Option<Bytes>>> {
-        self.read().boxed()
-    }
-
-    fn wait(&mut self) -> BoxFuture<'_, Result<i32>> {
-        async {
-            loop {
-                if let Some(code) = self.code {
-                    return Ok(code);
-                }
-                let exit = (&mut self.exited).await;
-                self.note_exit(exit)?;
-            }
-        }
-        .boxed()
-    }
-
-    fn kill(&mut self) -> BoxFuture<'_, Result<()>> {
-        let keeper = self.group.leader();
-        async move {
-            let below = tokio::task::spawn_blocking(move || process_tree::kill_below(keeper)).await;
-            let below = below.map_err(io::Error::other).flatten();
-            self.group
-                .kill()
-                .and(below)
-                .map_err(|error| self.error("kill", error))
-        }
-        .boxed()
-    }
-}
-
-impl Drop for SystemProcedure {
-    fn drop(&mut self) {
-        if self.code.is_some() {
-            return;
-        }
-        let below = process_tree::kill_below(self.group.leader());
-        if let Err(error) = self.group.kill().and(below) {
-            tracing::warn!(error = %error, "cannot kill a procedure");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
+    use crate::host::RunningProcedure;
+    use crate::host::system::procedure::SystemProcedure;
+    use std::time::Duration;
+    use tokio::time::Instant;
 
     fn start(command: &str, folder: Option<&Path>) -> SystemProcedure {
         let procedure = Procedure {

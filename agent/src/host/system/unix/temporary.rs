@@ -3,6 +3,7 @@
 //! A writer holds a lock of the operating system on its temporary file. It ends with the process, so whoever writes into
 //! the folder next can tell a leftover from a write that is under way.
 
+use crate::host::system::files::{PREFIX, SUFFIX, remove_leftovers};
 use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -10,15 +11,15 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use tempfile::NamedTempFile;
 
-const PREFIX: &str = ".oco-agent-";
-const SUFFIX: &str = ".tmp";
-
 /// How often a file is made anew that somebody took for a leftover just before it was locked.
 const ATTEMPTS: u32 = 8;
 
 /// A new file of mode 0600 in `folder`, removed on drop unless it is renamed. What killed writers left there is removed.
 pub(super) fn create(folder: &Path) -> io::Result<NamedTempFile> {
-    remove_leftovers(folder);
+    // Removed while the lock is held, so that no writer can have taken it in between.
+    remove_leftovers(folder, |path| {
+        abandoned(path).is_some_and(|_lock| std::fs::remove_file(path).is_ok())
+    });
     for _ in 0..ATTEMPTS {
         let file = tempfile::Builder::new()
             .prefix(PREFIX)
@@ -31,21 +32,6 @@ pub(super) fn create(folder: &Path) -> io::Result<NamedTempFile> {
     Err(io::Error::other(
         "temporary files are removed as soon as they are made",
     ))
-}
-
-/// Removes what can be removed; a leftover that stays is no reason not to write.
-fn remove_leftovers(folder: &Path) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let ours = name
-            .to_str()
-            .is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX));
-        // Removed while the lock is held, so that no writer can have taken it in between.
-        if ours && let Some(_lock) = abandoned(&entry.path()) {
-            let removed = std::fs::remove_file(entry.path());
-            tracing::debug!(path = %entry.path().display(), ok = removed.is_ok(), "leftover of a killed write");
-        }
-    }
 }
 
 /// The file, locked, if nobody writes it any more.

@@ -2,9 +2,11 @@
 
 use super::privilege::Privilege;
 use super::{acl, text};
+pub(super) use crate::host::system::files::list;
+use crate::host::system::files::{PREFIX, READ_LIMIT, SUFFIX, content_at_most, remove_leftovers};
 use crate::host::{HostError, Result, Space, Visibility};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::windows::ffi::OsStrExt;
 use std::os::windows::fs::OpenOptionsExt;
 use std::os::windows::io::AsRawHandle;
@@ -15,12 +17,6 @@ use windows::Win32::Storage::FileSystem::{
     GetDiskFreeSpaceExW, READ_CONTROL, SetFileInformationByHandle, WRITE_DAC, WRITE_OWNER,
 };
 use windows::core::PCWSTR;
-
-/// Largest file that is read, bytes.
-const READ_LIMIT: u64 = 64 << 20;
-
-const PREFIX: &str = ".oco-agent-";
-const SUFFIX: &str = ".tmp";
 
 /// How often a rename is tried again that somebody's look at the file prevents: virus scanners and indexers open what
 /// was just written.
@@ -33,29 +29,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
-    let mut content = Vec::new();
-    file.take(limit + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > limit {
-        let reason = format!("larger than {limit} bytes");
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
-    }
-    Ok(content)
-}
-
-/// The names in a folder, sorted.
-pub(super) fn list(path: &Path) -> Result<Vec<String>> {
-    let names = std::fs::read_dir(path).and_then(|entries| {
-        entries
-            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-            .collect()
-    });
-    let mut names: Vec<String> = names.map_err(|error| HostError::new("list", path.display(), error))?;
-    names.sort_unstable();
-    Ok(names)
+    content_at_most(File::open(path)?, limit)
 }
 
 /// Space on the volume that is mounted there.
@@ -129,7 +103,8 @@ struct Temporary {
 
 impl Temporary {
     fn create(folder: &Path) -> io::Result<Self> {
-        remove_leftovers(folder);
+        // Fails for a file that is being written.
+        remove_leftovers(folder, |path| std::fs::remove_file(path).is_ok());
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
         let path = folder.join(format!("{PREFIX}{:016x}{SUFFIX}", u64::from_ne_bytes(random)));
@@ -199,20 +174,6 @@ fn rename(file: &File, to: &Path) -> io::Result<()> {
         )
     }
     .map_err(text::error)
-}
-
-/// Removes what killed writers left; one that stays is no reason not to write.
-fn remove_leftovers(folder: &Path) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let ours = name
-            .to_str()
-            .is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX));
-        // Fails for a file that is being written.
-        if ours && std::fs::remove_file(entry.path()).is_ok() {
-            tracing::debug!(path = %entry.path().display(), "leftover of a killed write");
-        }
-    }
 }
 
 /// Removes a file, durably; one that is not there is no error.

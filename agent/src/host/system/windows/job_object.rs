@@ -1,17 +1,24 @@
 //! A process with everything it starts, in a job object of Windows.
 
-use super::text::error;
+use super::text::{error, wide};
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::os::windows::process::CommandExt;
 use std::process::{Child, Command};
-use windows::Win32::Foundation::HANDLE;
+use windows::Win32::Foundation::{
+    DUPLICATE_SAME_ACCESS, DuplicateHandle, ERROR_ALREADY_EXISTS, GetLastError, HANDLE,
+};
 use windows::Win32::System::Diagnostics::ToolHelp::{
     CreateToolhelp32Snapshot, TH32CS_SNAPTHREAD, THREADENTRY32, Thread32First, Thread32Next,
 };
-use windows::Win32::System::JobObjects::{AssignProcessToJobObject, CreateJobObjectW, TerminateJobObject};
+use windows::Win32::System::JobObjects::{
+    AssignProcessToJobObject, CreateJobObjectW, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE,
+    JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectExtendedLimitInformation, OpenJobObjectW,
+    SetInformationJobObject, TerminateJobObject,
+};
+use windows::Win32::System::SystemServices::JOB_OBJECT_TERMINATE;
 use windows::Win32::System::Threading::{
-    CREATE_NO_WINDOW, CREATE_SUSPENDED, OpenThread, ResumeThread, THREAD_SUSPEND_RESUME,
+    CREATE_NO_WINDOW, CREATE_SUSPENDED, GetCurrentProcess, OpenThread, ResumeThread, THREAD_SUSPEND_RESUME,
 };
 use windows::core::PCWSTR;
 
@@ -29,23 +36,118 @@ impl JobObject {
         // SAFETY: no attributes and no name; the handle is owned by nobody else.
         let job =
             unsafe { OwnedHandle::from_raw_handle(CreateJobObjectW(None, PCWSTR::null()).map_err(error)?.0) };
+        Self(job).run(command, |_| Ok(()))
+    }
+
+    /// The same for a group that others can [find](Self::find) by its name as long as the command runs, even if this
+    /// process ends before. The command does nothing before `note` has taken note of it; if this process ends until
+    /// then, it ends, too.
+    pub(super) fn start_named(
+        command: &mut Command,
+        name: &str,
+        note: impl FnOnce(&Child) -> io::Result<()>,
+    ) -> io::Result<(Self, Child)> {
+        let name = wide(name)?;
+        // SAFETY: the name has its end mark; no attributes; the handle is owned by nobody else. The error is looked at
+        // before anything else can set one.
+        let (job, before) = unsafe {
+            let job = CreateJobObjectW(None, PCWSTR(name.as_ptr())).map_err(error)?;
+            (OwnedHandle::from_raw_handle(job.0), GetLastError())
+        };
+        if before == ERROR_ALREADY_EXISTS {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let job = Self(job);
+        job.end_with_agent(true)?;
+        let (job, child) = job.run(command, note)?;
+        if let Err(cause) = job.end_with_agent(false) {
+            job.kill()?;
+            return Err(cause);
+        }
+        // Only for the case that this process ends: then nobody else has the group.
+        if let Err(error) = job.give(&child) {
+            tracing::debug!(%error, "only the agent that started a job can end it");
+        }
+        Ok((job, child))
+    }
+
+    /// The group of that name, if there is one.
+    pub(super) fn find(name: &str) -> io::Result<Option<Self>> {
+        let name = wide(name)?;
+        // SAFETY: the name has its end mark; the handle is owned by nobody else.
+        let found = unsafe { OpenJobObjectW(JOB_OBJECT_TERMINATE, false, PCWSTR(name.as_ptr())) };
+        match found.map_err(error) {
+            // SAFETY: as above.
+            Ok(job) => Ok(Some(Self(unsafe { OwnedHandle::from_raw_handle(job.0) }))),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(cause),
+        }
+    }
+
+    /// Starts a command in the group, once `note` has taken note of it.
+    fn run(
+        self,
+        command: &mut Command,
+        note: impl FnOnce(&Child) -> io::Result<()>,
+    ) -> io::Result<(Self, Child)> {
         let mut child = command
             .creation_flags(CREATE_SUSPENDED.0 | CREATE_NO_WINDOW.0)
             .spawn()?;
         // SAFETY: both handles are open for as long as their owners live.
-        let assigned = unsafe { AssignProcessToJobObject(HANDLE(job.as_raw_handle()), handle(&child)) };
-        if let Err(cause) = assigned.map_err(error).and_then(|()| resume(child.id())) {
+        let assigned = unsafe { AssignProcessToJobObject(self.handle(), handle(&child)) };
+        let running = assigned
+            .map_err(error)
+            .and_then(|()| note(&child))
+            .and_then(|()| resume(child.id()));
+        if let Err(cause) = running {
             let _ = child.kill();
             let _ = child.wait();
             return Err(cause);
         }
-        Ok((Self(job), child))
+        Ok((self, child))
+    }
+
+    /// Sets whether all processes of the group end when nobody has it open any more.
+    fn end_with_agent(&self, ends: bool) -> io::Result<()> {
+        let mut limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
+        if ends {
+            limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
+        }
+        let size = u32::try_from(size_of_val(&limits)).unwrap_or_default();
+        // SAFETY: the group is open, and the limits are as long as is said and live until the function returns.
+        unsafe {
+            let limits = (&raw const limits).cast();
+            SetInformationJobObject(self.handle(), JobObjectExtendedLimitInformation, limits, size)
+        }
+        .map_err(error)
+    }
+
+    /// Has a process keep the group open until it ends. It knows nothing of that, and hands it on to nobody.
+    fn give(&self, child: &Child) -> io::Result<()> {
+        let mut theirs = HANDLE::default();
+        // SAFETY: both processes and the group are open; what comes is a handle of the other process.
+        unsafe {
+            DuplicateHandle(
+                GetCurrentProcess(),
+                self.handle(),
+                handle(child),
+                &raw mut theirs,
+                0,
+                false,
+                DUPLICATE_SAME_ACCESS,
+            )
+        }
+        .map_err(error)
+    }
+
+    fn handle(&self) -> HANDLE {
+        HANDLE(self.0.as_raw_handle())
     }
 
     /// Kills every process of the group; no error if there are none any more.
     pub(super) fn kill(&self) -> io::Result<()> {
         // SAFETY: the handle is open.
-        unsafe { TerminateJobObject(HANDLE(self.0.as_raw_handle()), KILLED) }.map_err(error)
+        unsafe { TerminateJobObject(self.handle(), KILLED) }.map_err(error)
     }
 }
 

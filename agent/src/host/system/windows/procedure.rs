@@ -1,127 +1,75 @@
-//! Procedures of software jobs: a shell, its output as it comes, all its processes on a kill.
+//! The shell of a software job.
 
 use super::job_object::{JobObject, handle};
-use crate::host::{HostError, Procedure, Result, RunningProcedure};
+use super::orphan;
+use crate::host::Procedure;
+use crate::host::system::procedure::{PIECE, Started};
 use bytes::Bytes;
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use std::ffi::OsString;
 use std::io::{self, PipeReader, Read};
 use std::os::windows::io::AsRawHandle;
 use std::os::windows::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
 use windows::Win32::Foundation::HANDLE;
 use windows::Win32::System::IO::CancelSynchronousIo;
 use windows::Win32::System::Threading::{INFINITE, WaitForSingleObject};
 
-/// How long output is still collected after the shell has ended: for the last words of a process that it left in the
-/// background, which may hold the pipe open for ever.
-const GRACE: Duration = Duration::from_secs(2);
-
-/// Largest piece of output, bytes.
-const PIECE: usize = 16 << 10;
-
-/// Pieces that wait for their reader; then the procedure waits.
+/// Pieces of output that wait for their reader; then the procedure waits.
 const PIECES: usize = 16;
 
-/// A shell that runs a procedure.
-///
-/// Until the shell has ended, a kill or drop kills all its processes. What a procedure left in the background on purpose
-/// survives its regular end.
-#[derive(Debug)]
-pub(super) struct SystemProcedure {
-    subject: String,
-    job: JobObject,
-    exited: oneshot::Receiver<io::Result<i32>>,
-    code: Option<i32>,
-    output: Option<Output>,
-    /// When collecting output ends; set once the shell has ended.
-    deadline: Option<Instant>,
+/// Starts `cmd /c COMMAND`. In a staging folder, it is written down which process that is.
+pub(in crate::host::system) fn start(procedure: &Procedure, staging: Option<&Path>) -> io::Result<Started> {
+    let folder = procedure.folder.clone().unwrap_or_else(std::env::temp_dir);
+    // Of a missing folder the system says that the program is missing.
+    if !folder.metadata()?.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    let (output, output_writer) = io::pipe()?;
+    let mut command = Command::new(shell());
+    // With /s exactly the outer quotes are the shell's; /d: without what a user had it run first.
+    command
+        .raw_arg(command_line(&procedure.command))
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(output_writer.try_clone()?)
+        .stderr(output_writer);
+    let (job, child) = match staging {
+        Some(staging) => orphan::start(&mut command, staging, procedure.time_limit)?,
+        None => JobObject::start(&mut command)?,
+    };
+    drop(command);
+    let (exit_sender, exited) = oneshot::channel();
+    let wait = move || {
+        let _ = exit_sender.send(wait(child));
+    };
+    std::thread::Builder::new()
+        .name("oco-process".to_owned())
+        .spawn(wait)?;
+    Ok(Started {
+        processes: Processes(job),
+        output: Output::start(output)?,
+        exited,
+    })
 }
 
-impl SystemProcedure {
-    /// Starts `cmd /c COMMAND`.
-    pub(super) fn start(procedure: &Procedure) -> Result<Self> {
-        let subject = match &procedure.folder {
-            Some(folder) => format!("the procedure in {}", folder.display()),
-            None => "the procedure".to_owned(),
-        };
-        Self::try_start(procedure, subject.clone()).map_err(|error| HostError::new("start", subject, error))
+/// All that a shell has started.
+#[derive(Debug)]
+pub(in crate::host::system) struct Processes(JobObject);
+
+impl Processes {
+    /// Kills them.
+    pub(in crate::host::system) async fn kill(&mut self) -> io::Result<()> {
+        self.kill_at_once()
     }
 
-    fn try_start(procedure: &Procedure, subject: String) -> io::Result<Self> {
-        let folder = procedure.folder.clone().unwrap_or_else(std::env::temp_dir);
-        // Of a missing folder the system says that the program is missing.
-        if !folder.metadata()?.is_dir() {
-            return Err(io::ErrorKind::NotADirectory.into());
-        }
-        let (output, output_writer) = io::pipe()?;
-        let mut command = Command::new(shell());
-        // With /s exactly the outer quotes are the shell's; /d: without what a user had it run first.
-        command
-            .raw_arg(command_line(&procedure.command))
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stdout(output_writer.try_clone()?)
-            .stderr(output_writer);
-        let (job, child) = JobObject::start(&mut command)?;
-        drop(command);
-        let (exit_sender, exited) = oneshot::channel();
-        let wait = move || {
-            let _ = exit_sender.send(wait(child));
-        };
-        std::thread::Builder::new()
-            .name("oco-process".to_owned())
-            .spawn(wait)?;
-        Ok(Self {
-            subject,
-            job,
-            exited,
-            code: None,
-            output: Some(Output::start(output)?),
-            deadline: None,
-        })
-    }
-
-    fn error(&self, operation: &'static str, error: impl Into<io::Error>) -> HostError {
-        HostError::new(operation, &self.subject, error)
-    }
-
-    async fn read(&mut self) -> Result<Option<Bytes>> {
-        while let Some(output) = &mut self.output {
-            let deadline = self.deadline;
-            tokio::select! {
-                // The deadline first: a process in the background may write without a pause.
-                biased;
-                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
-                    self.output = None;
-                }
-                piece = output.pieces.recv() => match piece {
-                    Some(Ok(piece)) => return Ok(Some(piece)),
-                    Some(Err(error)) => return Err(self.error("read the output of", error)),
-                    None => self.output = None,
-                },
-                exit = &mut self.exited, if self.code.is_none() => self.note_exit(exit)?,
-            }
-        }
-        Ok(None)
-    }
-
-    fn note_exit(&mut self, exit: Result<io::Result<i32>, oneshot::error::RecvError>) -> Result<()> {
-        let code = exit
-            .map_err(io::Error::other)
-            .flatten()
-            .map_err(|error| self.error("wait for", error))?;
-        self.deadline = Some(Instant::now() + GRACE);
-        self.code = Some(code);
-        Ok(())
+    /// Kills them.
+    pub(in crate::host::system) fn kill_at_once(&self) -> io::Result<()> {
+        self.0.kill()
     }
 }
 
@@ -145,9 +93,9 @@ fn wait(mut child: Child) -> io::Result<i32> {
         .ok_or_else(|| io::Error::other("the system reports no exit code"))
 }
 
-/// A thread that reads the output: pipes of this kind cannot be waited for.
+/// What a shell writes, which a thread reads: pipes of this kind cannot be waited for.
 #[derive(Debug)]
-struct Output {
+pub(in crate::host::system) struct Output {
     pieces: mpsc::Receiver<io::Result<Bytes>>,
     unwanted: Arc<AtomicBool>,
     thread: JoinHandle<()>,
@@ -184,6 +132,11 @@ impl Output {
             thread,
         })
     }
+
+    /// The next piece; none at the end. May be dropped before it is ready without losing anything.
+    pub(in crate::host::system) async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        self.pieces.recv().await.transpose()
+    }
 }
 
 impl Drop for Output {
@@ -195,44 +148,13 @@ impl Drop for Output {
     }
 }
 
-impl RunningProcedure for SystemProcedure {
-    fn next_output(&mut self) -> BoxFuture<'_, Result<Option<Bytes>>> {
-        self.read().boxed()
-    }
-
-    fn wait(&mut self) -> BoxFuture<'_, Result<i32>> {
-        async {
-            loop {
-                if let Some(code) = self.code {
-                    return Ok(code);
-                }
-                let exit = (&mut self.exited).await;
-                self.note_exit(exit)?;
-            }
-        }
-        .boxed()
-    }
-
-    fn kill(&mut self) -> BoxFuture<'_, Result<()>> {
-        let killed = self.job.kill().map_err(|error| self.error("kill", error));
-        async move { killed }.boxed()
-    }
-}
-
-impl Drop for SystemProcedure {
-    fn drop(&mut self) {
-        if self.code.is_none()
-            && let Err(error) = self.job.kill()
-        {
-            tracing::warn!(%error, "cannot kill a procedure");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
+    use crate::host::RunningProcedure;
+    use crate::host::system::procedure::{GRACE, SystemProcedure};
+    use std::time::Duration;
+    use tokio::time::Instant;
 
     fn start(command: &str, folder: Option<&Path>) -> SystemProcedure {
         let procedure = Procedure {
@@ -240,7 +162,7 @@ mod tests {
             command: command.to_owned(),
             folder: folder.map(Path::to_owned),
         };
-        SystemProcedure::start(&procedure).unwrap()
+        SystemProcedure::start(&procedure, None).unwrap()
     }
 
     async fn output(procedure: &mut SystemProcedure) -> String {
@@ -316,7 +238,7 @@ mod tests {
             command: "exit 0".to_owned(),
             folder: Some(r"C:\oco\missing".into()),
         };
-        let error = SystemProcedure::start(&procedure).unwrap_err();
+        let error = SystemProcedure::start(&procedure, None).unwrap_err();
         assert_eq!(error.to_string(), r"cannot start the procedure in C:\oco\missing");
         assert!(error.is_not_found());
     }

@@ -1,13 +1,17 @@
 //! A private folder for one package.
 
+#[cfg(unix)]
+use super::unix::private;
+#[cfg(windows)]
+use super::windows::private;
 use crate::host::{HostError, ReadSeek, Result, Staging};
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 use tempfile::TempDir;
 
-/// A folder that only the agent's user can enter, with the archive and, beside it, what was in it.
+/// A folder that only the agent's user can enter (on Windows administrators and the system), with the archive and, beside
+/// it, what was in it.
 #[derive(Debug)]
 pub(crate) struct SystemStaging {
     /// There until it is dropped.
@@ -23,18 +27,16 @@ impl SystemStaging {
     }
 
     fn try_create(staging_root: &Path) -> io::Result<Self> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(staging_root)?;
-        let root = tempfile::Builder::new()
+        // Programs are started with the folder in their command lines: a relative one would be looked for elsewhere.
+        let staging_root = std::path::absolute(staging_root)?;
+        private::create_root(&staging_root)?;
+        let root = private::unnamed_folder()
             .prefix("oco-job-")
             .rand_bytes(16)
-            .permissions(Permissions::from_mode(0o700))
             .tempdir_in(staging_root)?;
         let archive = root.path().join("archive");
         let folder = root.path().join("package");
-        DirBuilder::new().mode(0o700).create(&folder)?;
+        private::create_folders(&folder)?;
         Ok(Self {
             root: Some(root),
             archive,
@@ -43,18 +45,16 @@ impl SystemStaging {
     }
 
     /// The absolute path of something in the package. The caller has checked it; a mistake there must still not write
-    /// outside of the folder.
+    /// outside of the folder, nor to what is no file.
     fn resolve(&self, operation: &'static str, relative: &Path) -> Result<PathBuf> {
+        let is_sound =
+            |part: Component<'_>| matches!(part, Component::Normal(name) if !private::is_special(name));
         let mut components = relative.components().peekable();
-        if components.peek().is_none() || !components.all(|part| matches!(part, Component::Normal(_))) {
+        if components.peek().is_none() || !components.all(is_sound) {
             let reason = io::Error::new(io::ErrorKind::InvalidInput, "not a path below the staging folder");
             return Err(HostError::new(operation, relative.display(), reason));
         }
         Ok(self.folder.join(relative))
-    }
-
-    fn create_folders(folder: &Path) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)
     }
 }
 
@@ -64,11 +64,9 @@ impl Staging for SystemStaging {
     }
 
     fn write_archive(&mut self) -> Result<Box<dyn Write + Send>> {
-        let file = OpenOptions::new()
-            .write(true)
+        let file = private::file(false)
             .create(true)
             .truncate(true)
-            .mode(0o600)
             .open(&self.archive);
         let file = file.map_err(|error| HostError::new("create", self.archive.display(), error))?;
         Ok(Box::new(file))
@@ -83,20 +81,18 @@ impl Staging for SystemStaging {
 
     fn create_folder(&mut self, relative: &Path) -> Result<()> {
         let path = self.resolve("create folder", relative)?;
-        Self::create_folders(&path).map_err(|error| HostError::new("create folder", path.display(), error))
+        private::create_folders(&path).map_err(|error| HostError::new("create folder", path.display(), error))
     }
 
     fn create_file(&mut self, relative: &Path, executable: bool) -> Result<Box<dyn Write + Send>> {
         let path = self.resolve("create", relative)?;
-        let mode = if executable { 0o700 } else { 0o600 };
-        let file = path.parent().map_or(Ok(()), Self::create_folders).and_then(|()| {
-            // `create_new` follows no link, not even a dangling one.
-            OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(mode)
-                .open(&path)
-        });
+        let file = path
+            .parent()
+            .map_or(Ok(()), private::create_folders)
+            .and_then(|()| {
+                // `create_new` follows no link, not even a dangling one.
+                private::file(executable).create_new(true).open(&path)
+            });
         Ok(Box::new(file.map_err(|error| {
             HostError::new("create", path.display(), error)
         })?))
@@ -117,11 +113,6 @@ impl Drop for SystemStaging {
 mod tests {
     use super::*;
     use std::io::{Read, Seek, SeekFrom};
-    use std::os::unix::fs::MetadataExt;
-
-    fn mode(path: &Path) -> u32 {
-        path.metadata().unwrap().mode() & 0o7777
-    }
 
     #[test]
     fn the_archive_can_be_written_and_read_again() {
@@ -142,48 +133,21 @@ mod tests {
     }
 
     #[test]
-    fn unpacked_files_are_private_and_keep_the_executable_bit() {
+    fn what_was_in_it_is_beside_the_archive_and_no_file_is_made_twice() {
         let root = tempfile::tempdir().unwrap();
         let mut staging = SystemStaging::create(&root.path().join("new/root")).unwrap();
+        staging.write_archive().unwrap().write_all(b"archive").unwrap();
         staging.create_folder(Path::new("a/b")).unwrap();
+        let script = Path::new("a/b/setup.cmd");
         staging
-            .create_file(Path::new("a/b/setup.sh"), true)
+            .create_file(script, true)
             .unwrap()
-            .write_all(b"#!/bin/sh\n")
+            .write_all(b"@echo on")
             .unwrap();
         staging.create_file(Path::new("c/data"), false).unwrap();
-        let folder = staging.folder().to_owned();
-        assert_eq!(
-            std::fs::read(folder.join("a/b/setup.sh")).unwrap(),
-            b"#!/bin/sh\n"
-        );
-        assert_eq!(mode(&folder.join("a/b/setup.sh")), 0o700);
-        assert_eq!(mode(&folder.join("c/data")), 0o600);
-        assert_eq!(
-            [
-                mode(&folder),
-                mode(folder.parent().unwrap()),
-                mode(&folder.join("a"))
-            ],
-            [0o700; 3]
-        );
-        assert_eq!(
-            std::fs::read_dir(&folder).unwrap().count(),
-            2,
-            "the archive is beside the package"
-        );
-    }
-
-    #[test]
-    fn a_file_is_never_created_twice_nor_through_a_link() {
-        let root = tempfile::tempdir().unwrap();
-        let mut staging = SystemStaging::create(root.path()).unwrap();
-        staging.create_file(Path::new("file"), false).unwrap();
-        assert!(staging.create_file(Path::new("file"), false).is_err());
-        let outside = root.path().join("outside");
-        std::os::unix::fs::symlink(&outside, staging.folder().join("link")).unwrap();
-        assert!(staging.create_file(Path::new("link"), false).is_err());
-        assert!(!outside.exists());
+        assert_eq!(std::fs::read(staging.folder().join(script)).unwrap(), b"@echo on");
+        assert!(staging.create_file(script, true).is_err());
+        assert_eq!(std::fs::read_dir(staging.folder()).unwrap().count(), 2);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! launchd of the test's own.
 
 #![cfg(unix)]
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use plist::Value;
 use std::os::unix::fs::PermissionsExt;

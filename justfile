@@ -44,6 +44,18 @@ windows:
 windows-e2e *ARGS:
     ci/cross/windows-e2e {{ARGS}}
 
+# The agent for macOS: lints, links, programs
+macos:
+    ci/cross/macos
+
+# The agent for Linux on aarch64: tests under qemu, program
+aarch64:
+    ci/cross/aarch64
+
+# The package for macOS; on a Mac
+package-macos *ARGS:
+    ci/package-macos {{ARGS}}
+
 # The .deb and the .rpm
 package *ARGS:
     ci/package {{ARGS}}
@@ -60,6 +72,10 @@ database-tests *ARGS:
 deny:
     ci/setup cargo-deny
     cargo deny check bans licenses sources
+
+# The workflows for GitHub
+workflow-lint:
+    ci/workflow-lint
 
 # Every fuzz target for some seconds
 fuzz SECONDS="60" *TARGETS:

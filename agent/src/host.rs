@@ -266,6 +266,30 @@ pub enum RegistryValue {
     Binary(Vec<u8>),
 }
 
+/// A domain of settings of macOS: what programs call their preferences.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PreferenceDomain {
+    /// The user whose settings they are, by his id; none: the computer's, which hold for all its users.
+    pub user: Option<u32>,
+    /// Its name, such as `com.apple.screensaver`; of the computer's, also the absolute path of a property list.
+    pub name: String,
+}
+
+impl std::fmt::Display for PreferenceDomain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.user {
+            Some(uid) => write!(f, "{} of user {uid}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// A value in the settings of macOS.
+pub type PreferenceValue = plist::Value;
+
+/// The values of a domain, by key.
+pub type Preferences = plist::Dictionary;
+
 /// One row of a WMI query: property -> value. 64-bit numbers may come as strings, as COM delivers them.
 pub type WmiRow = BTreeMap<String, Value>;
 
@@ -472,6 +496,23 @@ pub trait Host: Send + Sync {
         Err(unsupported("unload registry hive", name))
     }
 
+    /// The settings of a domain; none where there is no such domain.
+    fn preferences(&self, domain: &PreferenceDomain) -> Result<Preferences> {
+        Err(unsupported("read the settings", domain))
+    }
+
+    /// Sets one of a domain's settings; what runs and asks for it sees it.
+    fn set_preference(&self, domain: &PreferenceDomain, key: &str, value: &PreferenceValue) -> Result<()> {
+        let _ = (key, value);
+        Err(unsupported("write the settings", domain))
+    }
+
+    /// Removes one of a domain's settings; one that is not there is no error.
+    fn remove_preference(&self, domain: &PreferenceDomain, key: &str) -> Result<()> {
+        let _ = key;
+        Err(unsupported("remove a value of the settings", domain))
+    }
+
     /// The rows of a WQL query in a namespace such as `root\cimv2`.
     fn wmi(&self, namespace: &str, query: &str) -> Result<Vec<WmiRow>>;
 
@@ -522,6 +563,13 @@ pub trait Host: Send + Sync {
 
     /// Sets a local account's password. It is never part of a command line or of the error.
     fn set_password(&self, username: &str, password: &str) -> Result<()>;
+
+    /// The same where the password so far may be known, which some systems need to open with the new one what was locked
+    /// with the old one.
+    fn change_password(&self, username: &str, password: &str, old: Option<&str>) -> Result<()> {
+        let _ = old;
+        self.set_password(username, password)
+    }
 
     /// A new private staging folder of unpredictable name.
     fn create_staging(&self) -> Result<Box<dyn Staging>>;

@@ -114,7 +114,7 @@ pub(crate) fn run(
         ("pmset", ["-g", "batt"]) => done(peripherals::power(profile, now)),
         ("ioreg", ["-a", "-l", "-p", "IOUSB"]) => done(peripherals::usb(profile)?),
         ("system_profiler", ["-json", "SPHardwareDataType"]) => done(hardware_report(profile)),
-        ("defaults", ["read", "-g", "AppleLocale"]) if profile.defects.no_locale => Ok(CommandOutput {
+        ("defaults", ["read", _, "AppleLocale"]) if profile.defects.no_locale => Ok(CommandOutput {
             code: Some(1),
             stdout: Vec::new(),
         }),

@@ -2,7 +2,7 @@
 
 use super::keeper::{self, Kept};
 use super::process_group::{Exit, ProcessGroup};
-use super::process_tree;
+use crate::host::system::native::process_tree;
 use crate::host::{HostError, Procedure, Result, RunningProcedure};
 use bytes::Bytes;
 use futures::FutureExt;

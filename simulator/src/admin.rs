@@ -148,7 +148,7 @@ impl Admin {
     /// For the server whose agent API is at `agent_url`; `ca` is a PEM file of certificates to trust.
     pub fn new(agent_url: &Url, key: Key, ca: Option<&Path>) -> Result<Self, ClientError> {
         let base = beside(agent_url, API_PATH);
-        let http = http::client(ca, TIME_LIMIT)?;
+        let http = http::client(agent_url, ca, TIME_LIMIT)?;
         Ok(Self { http, base, key })
     }
 

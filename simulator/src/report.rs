@@ -230,6 +230,18 @@ pub struct WindowFigures {
     pub p50_ms: BTreeMap<String, f64>,
     /// 99th percentile by method, ms.
     pub p99_ms: BTreeMap<String, f64>,
+    /// Share of agents that had reached each convergence at its end, 0 to 1, in the order of the report's.
+    #[serde(default)]
+    pub converged: Vec<f64>,
+    /// Failed requests a second, and agents that could not even ask, by kind.
+    #[serde(default)]
+    pub errors_by_kind_per_s: BTreeMap<String, f64>,
+    /// Resident memory at its end, bytes; none where the system does not tell.
+    #[serde(default)]
+    pub rss_bytes: Option<u64>,
+    /// Open connections and files at its end; none where the system does not tell.
+    #[serde(default)]
+    pub open_files: Option<u64>,
 }
 
 impl RunReport {
@@ -403,6 +415,14 @@ impl From<&Window> for WindowFigures {
                 .iter()
                 .map(|(method, (_, p99))| (method.as_str().to_owned(), *p99))
                 .collect(),
+            converged: window.converged.clone(),
+            errors_by_kind_per_s: window
+                .kinds
+                .iter()
+                .map(|(kind, count)| (kind.clone(), window.per_s(*count)))
+                .collect(),
+            rss_bytes: window.process.rss_bytes,
+            open_files: window.process.open_files,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::event::{ErrorKind, Event, Postponement};
 use crate::lot::Lots;
+use crate::process::ProcessFigures;
 use crate::scenario::{Scenario, Sequence};
 use crate::shard::Shard;
 use oco_agent::host::Os;
@@ -20,7 +21,7 @@ pub use attacks::{AttackFigures, StrangerFigures};
 pub use convergence::{Convergence, Convergences};
 pub use jobs::{JobBook, JobCounts};
 pub use latency::{InvalidHistogram, Latency, MethodStats, Precision, millis};
-pub use timeline::{Timeline, Window};
+pub use timeline::{State, Timeline, Window};
 
 /// Different kinds of errors that are told apart; the rest is counted together.
 const MAX_KINDS: usize = 40;
@@ -63,6 +64,7 @@ pub struct Stats {
     jobs: JobBook,
     convergences: Convergences,
     timeline: Timeline,
+    process: ProcessFigures,
     deployments: usize,
     /// Whether the deployments of the scenario end with a computer's first failure.
     aborts: Vec<bool>,
@@ -141,6 +143,7 @@ impl Stats {
             jobs: JobBook::default(),
             convergences: Convergences::new(scenario),
             timeline: Timeline::new(scenario.run.duration.0),
+            process: ProcessFigures::default(),
             deployments: 0,
             aborts: scenario
                 .admin
@@ -230,16 +233,23 @@ impl Stats {
     /// Closes the windows of the timeline that are over `now`.
     pub fn roll(&mut self, now: Instant) {
         let at = now.saturating_duration_since(self.start);
+        let (registered, jobs, convergences) = (self.registered, &self.jobs, &self.convergences);
+        let process = self.process;
         self.timeline
-            .roll(at, self.registered, self.jobs.counts().ended());
+            .roll(at, || state(registered, jobs, convergences, process));
     }
 
     /// Closes the last window, however short.
     pub fn finish(&mut self, now: Instant) {
         self.roll(now);
         let at = now.saturating_duration_since(self.start);
-        self.timeline
-            .finish(at, self.registered, self.jobs.counts().ended());
+        let state = state(self.registered, &self.jobs, &self.convergences, self.process);
+        self.timeline.finish(at, state);
+    }
+
+    /// Takes in what the process takes now.
+    pub fn measured(&mut self, process: ProcessFigures) {
+        self.process = process;
     }
 
     /// What a progress display shows.
@@ -390,6 +400,7 @@ impl Stats {
         let known = self.errors.len() < MAX_KINDS || self.errors.contains_key(kind);
         let kind = if known { kind } else { OTHER_KINDS };
         *self.errors.entry(kind.to_owned()).or_default() += 1;
+        self.timeline.error(kind);
     }
 
     fn stranger(&mut self, agent: u32, refused: bool) {
@@ -429,6 +440,16 @@ impl Stats {
             _ => {}
         }
         flags.failing = !ok;
+    }
+}
+
+/// How far a run is.
+fn state(registered: u32, jobs: &JobBook, convergences: &Convergences, process: ProcessFigures) -> State {
+    State {
+        registered,
+        jobs_ended: jobs.counts().ended(),
+        converged: convergences.iter().map(Convergence::share).collect(),
+        process,
     }
 }
 

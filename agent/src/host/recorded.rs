@@ -19,7 +19,7 @@ mod staging;
 mod wql;
 
 pub use procedure::{Ending, ScriptedRun};
-pub use recording::{Machine, RecordedCommand, Recording, RecordingError, Registry};
+pub use recording::{Machine, RecordedCommand, Recording, RecordingError, Registry, key};
 use registry::WrittenRegistry;
 pub use staging::{StagedFile, StagedPackage};
 
@@ -191,7 +191,7 @@ impl RecordedHost {
 
     /// How a path is called in the recording.
     fn key(&self, path: &Path) -> String {
-        recording::key(self.recording.machine.os, path)
+        key(self.recording.machine.os, path)
     }
 
     /// The names of all files, recorded or written.

@@ -52,6 +52,9 @@ pub(crate) fn read_file(profile: &Profile, path: &str, now: SystemTime) -> io::R
             Ok(devices::printers(profile))
         };
     }
+    if let Some(ppd) = devices::ppd(profile, path) {
+        return Ok(ppd);
+    }
     let folder = path
         .strip_prefix("/Applications/")
         .and_then(|path| path.strip_suffix(".app/Contents/Info.plist"));

@@ -92,6 +92,7 @@ fn circumstances() -> Circumstances {
             rss_bytes: Some(50_000_000),
             peak_rss_bytes: None,
             cpu_s: Some(1.5),
+            open_files: Some(17),
         },
         faults: vec![FaultFigures {
             name: "<em>busy</em>".into(),

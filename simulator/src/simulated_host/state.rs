@@ -181,13 +181,13 @@ impl VirtualState {
         slot.is_some()
     }
 
-    fn put_extra(&mut self, path: &Path, content: Option<Box<[u8]>>) {
+    pub(super) fn put_extra(&mut self, path: &Path, content: Option<Box<[u8]>>) {
         self.extra
             .get_or_insert_default()
             .insert(path.to_owned(), content);
     }
 
-    fn forget_extra(&mut self, path: &Path) {
+    pub(super) fn forget_extra(&mut self, path: &Path) {
         if let Some(files) = &mut self.extra {
             files.remove(path);
             if files.is_empty() {

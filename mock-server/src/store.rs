@@ -24,6 +24,7 @@ pub(crate) mod jobs;
 pub(crate) mod packages;
 pub(crate) mod passwords;
 pub(crate) mod policies;
+pub(crate) mod registered;
 pub(crate) mod reports;
 pub(crate) mod retention;
 mod rows;

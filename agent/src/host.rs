@@ -6,8 +6,8 @@
 //! `&dyn Host`, so each of them compiles and runs everywhere.
 //!
 //! Answers are *raw artefacts* (file contents, command output, registry values, WMI rows); making sense of them is the
-//! caller's job. Calls block and may be slow; callers on an async runtime move them to a blocking thread. Only a running
-//! procedure is asynchronous, because it may last for hours.
+//! caller's job. Calls block and may be slow; callers on an async runtime move them to a blocking thread ([`beside`]). Only
+//! a running procedure is asynchronous, because it may last for hours.
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -21,8 +21,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+mod beside;
 pub mod recorded;
 pub mod system;
+
+pub(crate) use beside::beside;
 
 /// A family of operating systems, which decides where things are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -395,6 +398,12 @@ pub type LogonWatch = Box<dyn Send + Sync>;
 pub trait Host: Send + Sync {
     /// Which family of systems it runs; decides which collectors are asked.
     fn os(&self) -> Os;
+
+    /// Whether it has all answers in memory: then what every check-in asks is asked at once, without the way to a thread
+    /// for what may block and back. Whole inventories and jobs are much work all the same.
+    fn answers_at_once(&self) -> bool {
+        false
+    }
 
     /// The kernel's host name, with its domain if it has one there.
     fn hostname(&self) -> Result<String>;

@@ -10,6 +10,7 @@ pub(crate) mod jobs;
 pub(crate) mod openapi;
 pub(crate) mod packages;
 pub(crate) mod policies;
+pub(crate) mod registered;
 pub(crate) mod rules;
 pub(crate) mod settings;
 pub(crate) mod software;

@@ -25,7 +25,7 @@ const REST_PATH: &str = "/mock/v1";
 fn rest_routes() -> Vec<UtoipaMethodRouter<Arc<ServerState>>> {
     use rest::{
         computers, conformance, deployment_rules, deployments, faults, groups, jobs, packages, policies,
-        rules, settings, software, stats, users,
+        registered, rules, settings, software, stats, users,
     };
     vec![
         routes!(packages::list, packages::create),
@@ -34,6 +34,7 @@ fn rest_routes() -> Vec<UtoipaMethodRouter<Arc<ServerState>>> {
         routes!(deployments::show),
         routes!(computers::list, computers::create),
         routes!(computers::show, computers::change, computers::remove),
+        routes!(registered::create),
         routes!(computers::events),
         routes!(computers::passwords),
         routes!(jobs::list),

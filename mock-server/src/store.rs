@@ -25,6 +25,7 @@ mod nul;
 pub(crate) mod packages;
 pub(crate) mod passwords;
 pub(crate) mod policies;
+pub(crate) mod registered;
 pub(crate) mod reports;
 pub(crate) mod retention;
 mod rows;

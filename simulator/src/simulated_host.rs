@@ -212,6 +212,10 @@ impl Host for SimulatedHost {
         self.profile.machine.os
     }
 
+    fn answers_at_once(&self) -> bool {
+        true
+    }
+
     fn hostname(&self) -> Result<String> {
         Ok(self.profile.hostname())
     }

@@ -80,6 +80,8 @@ pub struct Stats {
 struct AgentFlags {
     registered: bool,
     failing: bool,
+    /// It has checked in, or tried to.
+    seen: bool,
     /// The server has to refuse it.
     stranger: bool,
 }
@@ -128,7 +130,7 @@ impl Stats {
     /// Empty figures of a run of `scenario` that begins at `start`.
     pub fn new(scenario: &Scenario, start: Instant) -> Self {
         let fleet = &scenario.fleet;
-        Self {
+        let mut stats = Self {
             start,
             warm_up: scenario.pacing.warm_up.0,
             size: fleet.own_size(),
@@ -155,7 +157,12 @@ impl Stats {
             strangers: StrangerFigures::default(),
             attacks: AttackFigures::of(scenario),
             in_time: None,
+        };
+        if fleet.registered {
+            let known = fleet.own_agents().filter(|agent| Lots(scenario).is_known(*agent));
+            known.for_each(|agent| stats.registered_now(agent, scenario.os_of(agent)));
         }
+        stats
     }
 
     /// Takes in one event, at `now`.
@@ -298,12 +305,12 @@ impl Stats {
         self.failing
     }
 
-    /// Agents that are registered and whose last check-in went through.
+    /// Agents that are registered, have checked in, and whose last check-in went through.
     pub fn healthy(&self) -> u32 {
         let healthy = self
             .agents
             .iter()
-            .filter(|flags| flags.registered && !flags.failing && !flags.stranger);
+            .filter(|flags| flags.registered && flags.seen && !flags.failing && !flags.stranger);
         u32::try_from(healthy.count()).unwrap_or(u32::MAX)
     }
 
@@ -425,21 +432,31 @@ impl Stats {
         } else {
             self.check_ins.failed += 1;
         }
+        if registered {
+            self.registered_now(agent, os);
+        }
         let place = self.shard.place(agent);
         let Some(flags) = place.and_then(|place| self.agents.get_mut(place as usize)) else {
             return;
         };
-        if registered && !flags.registered {
-            flags.registered = true;
-            self.registered += 1;
-            *self.by_os.entry(os).or_default() += 1;
-        }
         match (flags.failing, !ok) {
             (false, true) => self.failing += 1,
             (true, false) => self.failing -= 1,
             _ => {}
         }
         flags.failing = !ok;
+        flags.seen = true;
+    }
+
+    /// Counts an agent as registered, once.
+    fn registered_now(&mut self, agent: u32, os: Os) {
+        let place = self.shard.place(agent);
+        let flags = place.and_then(|place| self.agents.get_mut(place as usize));
+        if let Some(flags) = flags.filter(|flags| !flags.registered) {
+            flags.registered = true;
+            self.registered += 1;
+            *self.by_os.entry(os).or_default() += 1;
+        }
     }
 }
 
@@ -470,6 +487,18 @@ mod tests {
             registered,
             ok,
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn agents_that_are_known_before_are_registered_and_well_once_they_have_checked_in() {
+        let text = "description = \"\"\n[fleet]\nsize = 3\nregistered = true";
+        let mut stats = Stats::new(&Scenario::parse("x", "x", text).unwrap(), Instant::now());
+        let now = stats.start;
+        assert_eq!((stats.registered(), stats.healthy()), (3, 0));
+        assert_eq!(stats.by_os().values().sum::<u32>(), 3);
+        stats.apply(check_in(0, true, true), now);
+        stats.apply(check_in(1, false, false), now);
+        assert_eq!((stats.registered(), stats.healthy(), stats.failing()), (3, 1, 1));
     }
 
     #[tokio::test(start_paused = true)]

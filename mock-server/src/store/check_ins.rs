@@ -34,6 +34,21 @@ pub(crate) struct CheckInRow {
     pub(crate) battery_status: Option<i64>,
 }
 
+impl CheckInRow {
+    /// Of a computer that is known since then and has not checked in yet. It is not for the database.
+    pub(crate) fn none_yet(since: Timestamp) -> Self {
+        Self {
+            computer_id: 0,
+            agent_timestamp: Timestamp::ZERO,
+            seen_at: since,
+            answered_at: Timestamp::ZERO,
+            uptime: None,
+            battery_level: None,
+            battery_status: None,
+        }
+    }
+}
+
 /// Whether a check-in was newer than the one before; known once it is durable.
 #[derive(Debug, Clone)]
 pub(crate) struct Accepted(Arc<AtomicBool>);
@@ -253,12 +268,7 @@ mod tests {
     fn row(computer_id: i64) -> CheckInRow {
         CheckInRow {
             computer_id,
-            agent_timestamp: Timestamp::ZERO,
-            seen_at: Timestamp::ZERO,
-            answered_at: Timestamp::ZERO,
-            uptime: None,
-            battery_level: None,
-            battery_status: None,
+            ..CheckInRow::none_yet(Timestamp::ZERO)
         }
     }
 

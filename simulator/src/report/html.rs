@@ -62,6 +62,10 @@ mod show {
     pub(super) fn plain(number: &f64) -> String {
         format::plain(*number)
     }
+
+    pub(super) fn average_bytes(number: &f64) -> String {
+        format::bytes(format::whole(*number))
+    }
 }
 
 /// A system's part of the fleet.

@@ -302,16 +302,7 @@ fn thresholds(
             .map(|(method, figures)| (method.clone(), figures.p99_ms))
             .collect(),
         per_s: super::per_s(methods),
-        rss_bytes_per_agent: super::per_agent(
-            reports
-                .iter()
-                .map(|report| report.process.figures.rss_bytes)
-                .sum(),
-            reports
-                .iter()
-                .map(|report| u64::from(report.agents.planned))
-                .sum(),
-        ),
+        cost: process(reports).cost(),
         attacks: attacks(reports),
         faults: faults(reports),
     };
@@ -332,16 +323,22 @@ fn process(reports: &[&RunReport]) -> ProcessReport {
         .iter()
         .map(|report| u64::from(report.agents.planned))
         .sum();
-    ProcessReport {
-        figures: ProcessFigures {
+    let check_ins = reports
+        .iter()
+        .map(|report| report.check_ins.ok + report.check_ins.failed)
+        .sum();
+    ProcessReport::new(
+        ProcessFigures {
             rss_bytes: sum(|figures| figures.rss_bytes),
             peak_rss_bytes: sum(|figures| figures.peak_rss_bytes),
             cpu_s: reports.iter().map(|report| report.process.figures.cpu_s).sum(),
             open_files: sum(|figures| figures.open_files),
         },
-        bytes_per_idle_agent: idle / planned.max(1),
-        server_embedded: reports.iter().any(|report| report.process.server_embedded),
-    }
+        reports.iter().map(|report| report.process.run_cpu_s).sum(),
+        idle / planned.max(1),
+        reports.iter().any(|report| report.process.server_embedded),
+        (planned, check_ins),
+    )
 }
 
 /// Window by window, as the shards run at the same time. Of latencies there are only quantiles: the slowest shard's count.

@@ -51,6 +51,12 @@ impl VirtualState {
         }
     }
 
+    /// Whether it holds the keys of a server that knows it.
+    pub fn is_registered(&self) -> bool {
+        let key = self.server_key.as_ref();
+        key.is_some_and(|key| !key.as_str().is_empty())
+    }
+
     /// What the agent shares with its fleet.
     pub fn settings(&self) -> Arc<SharedSettings> {
         self.settings.clone()

@@ -20,6 +20,14 @@ lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
 
+# Which lines of the agent's collectors three hundred virtual machines run through
+coverage *ARGS:
+    ci/coverage {{ARGS}}
+
+# A fleet in four containers against a server in another one
+fleet-test *ARGS:
+    ci/fleet-test {{ARGS}}
+
 # Benchmarks with their figures
 bench *ARGS:
     cargo bench --workspace -- {{ARGS}}
@@ -52,6 +60,18 @@ windows-installer *ARGS:
 windows-e2e *ARGS:
     ci/cross/windows-e2e {{ARGS}}
 
+# The agent for macOS: lints, links, programs
+macos:
+    ci/cross/macos
+
+# The agent for Linux on aarch64: tests under qemu, program
+aarch64:
+    ci/cross/aarch64
+
+# The package for macOS; on a Mac
+package-macos *ARGS:
+    ci/package-macos {{ARGS}}
+
 # The .deb and the .rpm
 package *ARGS:
     ci/package {{ARGS}}
@@ -68,6 +88,10 @@ database-tests *ARGS:
 deny:
     ci/setup cargo-deny
     cargo deny check bans licenses sources
+
+# The workflows for GitHub
+workflow-lint:
+    ci/workflow-lint
 
 # Every fuzz target for some seconds
 fuzz SECONDS="60" *TARGETS:

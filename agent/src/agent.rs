@@ -6,7 +6,7 @@ use crate::config::{self, Config, ConfigError, Paths};
 use crate::defects::contained;
 use crate::errors::with_causes;
 use crate::events;
-use crate::host::{Host, HostError};
+use crate::host::{Host, HostError, beside};
 use crate::inventory;
 use crate::jobs::{JobEngine, JobSettings, JobsSummary, Ticket};
 use crate::observer::Observer;
@@ -271,7 +271,7 @@ impl Agent {
         let asking = self.battery.clone().try_lock_owned();
         let (sender, parts) = oneshot::channel();
         // Not waited for: a driver that never answers must not keep the hello back.
-        tokio::task::spawn_blocking(move || {
+        drop(beside(self.host.as_ref(), move || {
             let log = |field: &'static str| move |error: &HostError| log_missing(field, error);
             let networks = inventory::networks(host.as_ref())
                 .inspect_err(log("networks"))
@@ -282,7 +282,7 @@ impl Agent {
             if let Ok(_asking) = asking {
                 let _ = battery_sender.send(inventory::battery(host.as_ref()));
             }
-        });
+        }));
         let (networks, uptime) = parts.await.unwrap_or_default();
         let battery = tokio::time::timeout(BATTERY_TIME_LIMIT, battery).await;
         if battery.is_err() {
@@ -304,9 +304,12 @@ impl Agent {
     async fn services(&self) -> Option<Vec<Service>> {
         let (host, folder) = (self.host.clone(), self.paths.service_checks.clone());
         let limits = service_checks::Limits::default();
-        blocking(move || service_checks::collect(host.as_ref(), &folder, limits))
-            .await
-            .flatten()
+        let collect = move || service_checks::collect(host.as_ref(), &folder, limits);
+        let services = beside(self.host.as_ref(), collect).await;
+        services.unwrap_or_else(|error| {
+            tracing::error!(%error, "no results of the service checks");
+            None
+        })
     }
 
     /// Follows the policies in the answer to an inventory.

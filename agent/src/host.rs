@@ -6,8 +6,8 @@
 //! `&dyn Host`, so each of them compiles and runs everywhere.
 //!
 //! Answers are *raw artefacts* (file contents, command output, registry values, WMI rows); making sense of them is the
-//! caller's job. Calls block and may be slow; callers on an async runtime move them to a blocking thread. Only a running
-//! procedure is asynchronous, because it may last for hours.
+//! caller's job. Calls block and may be slow; callers on an async runtime move them to a blocking thread ([`beside`]). Only
+//! a running procedure is asynchronous, because it may last for hours.
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -21,8 +21,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+mod beside;
 pub mod recorded;
 pub mod system;
+
+pub(crate) use beside::beside;
 
 /// A family of operating systems, which decides where things are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -266,6 +269,30 @@ pub enum RegistryValue {
     Binary(Vec<u8>),
 }
 
+/// A domain of settings of macOS: what programs call their preferences.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PreferenceDomain {
+    /// The user whose settings they are, by his id; none: the computer's, which hold for all its users.
+    pub user: Option<u32>,
+    /// Its name, such as `com.apple.screensaver`; of the computer's, also the absolute path of a property list.
+    pub name: String,
+}
+
+impl std::fmt::Display for PreferenceDomain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.user {
+            Some(uid) => write!(f, "{} of user {uid}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// A value in the settings of macOS.
+pub type PreferenceValue = plist::Value;
+
+/// The values of a domain, by key.
+pub type Preferences = plist::Dictionary;
+
 /// One row of a WMI query: property -> value. 64-bit numbers may come as strings, as COM delivers them.
 pub type WmiRow = BTreeMap<String, Value>;
 
@@ -372,6 +399,12 @@ pub trait Host: Send + Sync {
     /// Which family of systems it runs; decides which collectors are asked.
     fn os(&self) -> Os;
 
+    /// Whether it has all answers in memory: then what every check-in asks is asked at once, without the way to a thread
+    /// for what may block and back. Whole inventories and jobs are much work all the same.
+    fn answers_at_once(&self) -> bool {
+        false
+    }
+
     /// The kernel's host name, with its domain if it has one there.
     fn hostname(&self) -> Result<String>;
 
@@ -472,6 +505,23 @@ pub trait Host: Send + Sync {
         Err(unsupported("unload registry hive", name))
     }
 
+    /// The settings of a domain; none where there is no such domain.
+    fn preferences(&self, domain: &PreferenceDomain) -> Result<Preferences> {
+        Err(unsupported("read the settings", domain))
+    }
+
+    /// Sets one of a domain's settings; what runs and asks for it sees it.
+    fn set_preference(&self, domain: &PreferenceDomain, key: &str, value: &PreferenceValue) -> Result<()> {
+        let _ = (key, value);
+        Err(unsupported("write the settings", domain))
+    }
+
+    /// Removes one of a domain's settings; one that is not there is no error.
+    fn remove_preference(&self, domain: &PreferenceDomain, key: &str) -> Result<()> {
+        let _ = key;
+        Err(unsupported("remove a value of the settings", domain))
+    }
+
     /// The rows of a WQL query in a namespace such as `root\cimv2`.
     fn wmi(&self, namespace: &str, query: &str) -> Result<Vec<WmiRow>>;
 
@@ -529,6 +579,13 @@ pub trait Host: Send + Sync {
 
     /// Sets a local account's password. It is never part of a command line or of the error.
     fn set_password(&self, username: &str, password: &str) -> Result<()>;
+
+    /// The same where the password so far may be known, which some systems need to open with the new one what was locked
+    /// with the old one.
+    fn change_password(&self, username: &str, password: &str, old: Option<&str>) -> Result<()> {
+        let _ = old;
+        self.set_password(username, password)
+    }
 
     /// A new private staging folder of unpredictable name.
     fn create_staging(&self) -> Result<Box<dyn Staging>>;

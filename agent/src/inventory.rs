@@ -20,7 +20,7 @@ mod cups;
 mod edid;
 mod field;
 mod linux;
-mod macos;
+pub(crate) mod macos;
 mod networks;
 mod packages;
 mod parts;

@@ -50,6 +50,8 @@ pub struct Rotation {
 struct NewPassword {
     username: String,
     password: Zeroizing<String>,
+    /// The one that the account has had so far, as far as the server knows.
+    old: Option<Key>,
     encrypted: EncryptedPassword,
 }
 
@@ -153,6 +155,7 @@ fn new_password(host: &dyn Host, agent_key: &Key, rule: &PasswordRule) -> Result
     host.fill_random(&mut iv)?;
     Ok(NewPassword {
         username: rule.username.clone(),
+        old: rule.old_password.clone(),
         encrypted: EncryptedPassword::encrypt(agent_key, iv, &password),
         password,
     })
@@ -191,7 +194,8 @@ async fn set_all(host: Arc<dyn Host>, passwords: Vec<NewPassword>) -> (Vec<Strin
     let work = move || {
         let (mut set, mut failed) = (Vec::new(), Vec::new());
         for new in passwords {
-            match host.set_password(&new.username, &new.password) {
+            let old = new.old.as_ref().map(Key::expose).filter(|old| !old.is_empty());
+            match host.change_password(&new.username, &new.password, old) {
                 Ok(()) => set.push(new.username),
                 Err(error) => {
                     tracing::error!(error = %with_causes(&error), "a password stays as it was");
@@ -290,11 +294,40 @@ mod tests {
     #[test]
     fn debug_output_shows_no_password() {
         let new = NewPassword {
+            old: Some(Key::new("0ld")),
             username: "admin".into(),
             password: Zeroizing::new("s3cret".into()),
             encrypted: EncryptedPassword::encrypt(&Key::new("k"), [0; IV_LENGTH], "s3cret"),
         };
         assert_eq!(format!("{new:?}"), "NewPassword { username: \"admin\", .. }");
+    }
+
+    #[tokio::test]
+    async fn the_password_so_far_reaches_the_machine_where_it_is_known() {
+        let mut recording = crate::inventory::macos::tests::recording(&[]);
+        let accounts = b"admin:*:501:20::/Users/admin:/bin/zsh\nguest:*:502:20::/:/bin/zsh\n";
+        recording
+            .files
+            .insert("/etc/passwd".to_owned(), accounts.to_vec());
+        let host = Arc::new(crate::host::recorded::RecordedHost::new(recording));
+        let new = |username: &str, old: Option<&str>| NewPassword {
+            username: username.into(),
+            password: Zeroizing::new("s3cret".into()),
+            old: old.map(Key::new),
+            encrypted: EncryptedPassword::encrypt(&Key::new("k"), [0; IV_LENGTH], "s3cret"),
+        };
+        let passwords = vec![
+            new("admin", Some("0ld")),
+            new("guest", Some("")),
+            new("nobody", None),
+        ];
+        let (set, failed) = set_all(host.clone(), passwords).await;
+        assert_eq!((set.len(), failed.len()), (2, 1));
+        let told = [
+            ("admin".to_owned(), Some("0ld".to_owned())),
+            ("guest".to_owned(), None),
+        ];
+        assert_eq!(host.old_passwords(), told);
     }
 
     proptest! {

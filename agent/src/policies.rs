@@ -1,21 +1,24 @@
-//! Policies: settings that the server wants in files and the registry of this computer, and their removal once it wants them no longer.
+//! Policies: what the server wants in files, the registry and the settings of this computer, and its removal once it wants
+//! that no longer.
 //!
 //! What was applied is kept in a file of its own, written before the files it is about, so that nothing that was
 //! applied is ever forgotten. [`decide`] says what has to change; [`apply`] does it.
 
+mod defaults;
 mod json;
 mod key;
 mod registry;
+mod settings;
 
 use crate::errors::with_causes;
 use crate::host::{Host, HostError, Os, Visibility};
 use json::{Document, EditError};
-use key::{JsonTarget, PolicyKey, RegistryTarget};
+use key::{JsonTarget, PolicyKey, SettingTarget};
 use oco_protocol::policy::{MACHINE_SCOPE, Policies, ScopePolicies};
 use oco_protocol::{Key, lenient, signature};
-use registry::ScopeChanges;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use settings::ScopeChanges;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
@@ -105,6 +108,10 @@ enum PolicyError {
     #[error("the file is not UTF-8 text")]
     NotText,
     #[error(transparent)]
+    Registry(#[from] registry::ValueError),
+    #[error(transparent)]
+    Defaults(#[from] defaults::ValueError),
+    #[error(transparent)]
     Host(#[from] HostError),
 }
 
@@ -153,9 +160,15 @@ pub fn apply(
     let known = stored.notes.registration == registration;
     let changes = decide(&stored.machine, &sent, known);
     let (files, machine, mut summary) = by_file(changes, host.os());
-    let mut registry = vec![ScopeChanges::machine(machine)];
-    if host.os() == Os::Windows {
-        registry.extend(registry::of_users(&stored, answer, known, &mut summary));
+    let mut scopes = vec![ScopeChanges::machine(machine)];
+    if has_settings(host.os()) {
+        scopes.extend(settings::of_users(
+            &stored,
+            answer,
+            known,
+            host.os(),
+            &mut summary,
+        ));
     }
     let mut next = stored.clone();
     registration.clone_into(&mut next.notes.registration);
@@ -172,8 +185,8 @@ pub fn apply(
         let known = ahead.notes.created.entry(file.clone()).or_default();
         known.extend(objects.iter().cloned());
     }
-    for scope in &registry {
-        registry::announce(scope, &mut ahead);
+    for scope in &scopes {
+        settings::announce(scope, &mut ahead);
     }
     store(host, state, &stored, &ahead)?;
     for edit in edits {
@@ -182,11 +195,16 @@ pub fn apply(
             edit.undo(&stored, &mut next, &mut summary);
         }
     }
-    for scope in &registry {
-        registry::follow(host, scope, &stored, &mut next, &mut summary);
+    for scope in &scopes {
+        settings::follow(host, scope, &stored, &mut next, &mut summary);
     }
     store(host, state, &ahead, &next)?;
     Ok(summary)
+}
+
+/// Whether a system has something that each user has his own of: the registry, or settings.
+fn has_settings(os: Os) -> bool {
+    matches!(os, Os::Windows | Os::MacOs)
 }
 
 /// The policies that are for this computer. Those of users are for other systems.
@@ -196,7 +214,7 @@ fn wanted(answer: &Policies, os: Os) -> ScopePolicies {
         .iter()
         .filter(|(scope, policies)| *scope != MACHINE_SCOPE && !policies.is_empty());
     let others: usize = others.map(|(_, policies)| policies.len()).sum();
-    if others > 0 && os != Os::Windows {
+    if others > 0 && !has_settings(os) {
         tracing::info!(policies = others, system = %os, "policies for users are not for this system");
     }
     answer.0.get(MACHINE_SCOPE).cloned().unwrap_or_default()
@@ -205,12 +223,12 @@ fn wanted(answer: &Policies, os: Os) -> ScopePolicies {
 /// Changes of one file, with where they belong.
 type FileChanges = Vec<(JsonTarget, Change)>;
 
-/// Changes of the registry, with where they belong.
-type RegistryChanges = Vec<(RegistryTarget, Change)>;
+/// Changes of the registry or of settings, with where they belong.
+type SettingChanges = Vec<(SettingTarget, Change)>;
 
-/// Sorts changes by file, and those of the registry. Keys that make no sense are left out.
-fn by_file(changes: Vec<Change>, os: Os) -> (BTreeMap<String, FileChanges>, RegistryChanges, Summary) {
-    let mut registry = RegistryChanges::new();
+/// Sorts changes by file, and those of the registry or of settings. Keys that make no sense are left out.
+fn by_file(changes: Vec<Change>, os: Os) -> (BTreeMap<String, FileChanges>, SettingChanges, Summary) {
+    let mut settings = SettingChanges::new();
     let mut files: BTreeMap<String, FileChanges> = BTreeMap::new();
     let mut summary = Summary::default();
     let mut others = 0_usize;
@@ -221,7 +239,7 @@ fn by_file(changes: Vec<Change>, os: Os) -> (BTreeMap<String, FileChanges>, Regi
                 .entry(target.path.clone())
                 .or_default()
                 .push((target, change)),
-            Ok(PolicyKey::Registry(target)) => registry.push((target, change)),
+            Ok(PolicyKey::Setting(target)) => settings.push((target, change)),
             Ok(PolicyKey::OtherSystem) => others += 1,
             Err(error) => {
                 tracing::error!(policy = %key, %error, "a policy is not followed");
@@ -232,7 +250,7 @@ fn by_file(changes: Vec<Change>, os: Os) -> (BTreeMap<String, FileChanges>, Regi
     if others > 0 {
         tracing::info!(policies = others, system = %os, "policies for other systems are not followed");
     }
-    (files, registry, summary)
+    (files, settings, summary)
 }
 
 /// A file with its changes, worked out but not written.

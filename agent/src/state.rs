@@ -1,7 +1,7 @@
 //! What the agent remembers between check-ins beside its keys: the timestamps that only grow.
 
 use crate::config::Paths;
-use crate::host::{Host, HostError, Visibility};
+use crate::host::{Host, HostError, Visibility, beside};
 use oco_protocol::Timestamp;
 use std::io;
 use std::path::Path;
@@ -121,7 +121,7 @@ impl Timestamps {
             work(&this)
         };
         let ended_early = |error| HostError::new("write", "the timestamp", io::Error::other(error));
-        tokio::task::spawn_blocking(work)
+        beside(self.host.as_ref(), work)
             .await
             .map_err(ended_early)
             .flatten()

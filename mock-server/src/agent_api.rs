@@ -78,10 +78,8 @@ async fn exchange(
     if !intake::is_json(headers) {
         return Err(Refusal::ContentType);
     }
-    let replaced = (!state.store.takes_nul())
-        .then(|| envelope::without_nul(body))
-        .flatten();
-    let envelope = Envelope::parse(replaced.as_deref().unwrap_or(body))?;
+    let storable = state.store.storable(body);
+    let envelope = Envelope::parse(&storable)?;
     let (method, name) = method_named(&envelope.method, state.generation).ok_or(Refusal::UnknownMethod)?;
     *label = Label(name);
     let request = Request {

@@ -110,7 +110,7 @@ async fn exchange(
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let is_json = content_type.is_some_and(|value| value.as_bytes() == CONTENT_TYPE.as_bytes());
     let body = read(&state, request).await?;
-    let envelope = serde_json::from_slice::<Envelope>(&body)
+    let envelope = serde_json::from_slice::<Envelope>(&state.store.storable(&body))
         .ok()
         .filter(|envelope| is_json && envelope.jsonrpc == JSONRPC_VERSION)
         .ok_or_else(bad_request)?;

@@ -10,6 +10,7 @@ pub(crate) mod jobs;
 pub(crate) mod openapi;
 pub(crate) mod packages;
 pub(crate) mod policies;
+pub(crate) mod registered;
 pub(crate) mod rules;
 pub(crate) mod settings;
 pub(crate) mod software;
@@ -28,6 +29,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
@@ -42,9 +44,14 @@ impl<T: DeserializeOwned> FromRequest<Arc<ServerState>> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &Arc<ServerState>) -> Result<Self, ApiError> {
-        let body = axum::Json::from_request(request, state);
+        // As text first: what it says may have to be altered before it can be stored.
+        let body = axum::Json::<Box<RawValue>>::from_request(request, state);
         match tokio::time::timeout(state.limits.body_timeout, body).await {
-            Ok(body) => Ok(Self(body?.0)),
+            Ok(body) => {
+                let body = body?.0;
+                let storable = state.store.storable(body.get().as_bytes());
+                Ok(Self(axum::Json::from_bytes(&storable)?.0))
+            }
             Err(_) => Err(ApiError::Rejected {
                 status: StatusCode::REQUEST_TIMEOUT,
                 message: "the request body was not received in time".into(),

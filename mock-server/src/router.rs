@@ -25,7 +25,7 @@ const REST_PATH: &str = "/mock/v1";
 fn rest_routes() -> Vec<UtoipaMethodRouter<Arc<ServerState>>> {
     use rest::{
         computers, conformance, deployment_rules, deployments, faults, groups, jobs, packages, policies,
-        rules, settings, software, stats, users,
+        registered, rules, settings, software, stats, users,
     };
     vec![
         routes!(packages::list, packages::create),
@@ -34,16 +34,19 @@ fn rest_routes() -> Vec<UtoipaMethodRouter<Arc<ServerState>>> {
         routes!(deployments::show),
         routes!(computers::list, computers::create),
         routes!(computers::show, computers::change, computers::remove),
+        routes!(registered::create),
         routes!(computers::events),
         routes!(computers::passwords),
         routes!(jobs::list),
         routes!(software::computers),
         routes!(rules::events, rules::add_event),
+        routes!(rules::remove_event),
         routes!(rules::passwords, rules::add_password),
+        routes!(rules::remove_password),
         routes!(policies::show, policies::replace),
         routes!(policies::show_group, policies::replace_group),
         routes!(deployment_rules::list, deployment_rules::create),
-        routes!(deployment_rules::change),
+        routes!(deployment_rules::change, deployment_rules::remove),
         routes!(groups::list, groups::create),
         routes!(groups::remove),
         routes!(groups::members),

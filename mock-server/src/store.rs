@@ -21,9 +21,11 @@ pub(crate) mod groups;
 pub(crate) mod inventory;
 pub(crate) mod job_reports;
 pub(crate) mod jobs;
+mod nul;
 pub(crate) mod packages;
 pub(crate) mod passwords;
 pub(crate) mod policies;
+pub(crate) mod registered;
 pub(crate) mod reports;
 pub(crate) mod retention;
 mod rows;
@@ -158,7 +160,7 @@ impl Store {
         let software = SoftwareIndex::load(&writers)
             .await
             .map_err(failed("loading its software"))?;
-        let writer = writer::Writer::start(writers.clone());
+        let writer = writer::Writer::start(writers.clone(), parsed.file.is_some());
         Ok(Self {
             cache: Arc::new(cache),
             software: Arc::new(software),

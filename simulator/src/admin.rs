@@ -5,6 +5,7 @@ mod client_api;
 mod mock;
 
 pub use client_api::{ClientApi, Credentials, InvalidCredentials};
+pub use mock::{REGISTRATIONS, Registration};
 
 use crate::http::{self, ClientError};
 use crate::redact::redacted;
@@ -58,6 +59,17 @@ pub enum AdminError {
     Answer {
         /// What was to be done.
         action: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The server has a computer of that name, or its uid, already.
+    #[error(
+        "cannot register {hostname:?} for fleet.registered: {reason}; use an empty database, another --seed, or the \
+         --state file of the run that has registered it"
+    )]
+    NotRegistered {
+        /// Which computer.
+        hostname: String,
         /// Why not.
         reason: String,
     },
@@ -148,7 +160,7 @@ impl Admin {
     /// For the server whose agent API is at `agent_url`; `ca` is a PEM file of certificates to trust.
     pub fn new(agent_url: &Url, key: Key, ca: Option<&Path>) -> Result<Self, ClientError> {
         let base = beside(agent_url, API_PATH);
-        let http = http::client(ca, TIME_LIMIT)?;
+        let http = http::client(agent_url, ca, TIME_LIMIT)?;
         Ok(Self { http, base, key })
     }
 

@@ -44,7 +44,7 @@ impl Target {
         clock: VirtualClock,
     ) -> Result<Self, ClientError> {
         Ok(Self {
-            http: http::client(ca, TIME_LIMIT)?,
+            http: http::client(url, ca, TIME_LIMIT)?,
             url: url.clone(),
             registration_key: registration_key.clone(),
             clock,

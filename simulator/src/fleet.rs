@@ -129,6 +129,17 @@ impl Fleet {
         })
     }
 
+    /// The states of all idle agents, with their indices.
+    pub fn idle_mut(&mut self) -> impl Iterator<Item = (u32, &mut VirtualState)> {
+        let shard = self.shard;
+        (0..)
+            .zip(&mut self.slots)
+            .filter_map(move |(place, slot)| match slot {
+                Slot::Idle(state) => Some((shard.agent(place), state)),
+                Slot::CheckingIn { .. } | Slot::RunningJobs => None,
+            })
+    }
+
     /// Takes the check-ins that every agent owes or has missed: the run is over.
     pub fn give_up(&mut self) -> impl Iterator<Item = (u32, Overdue)> {
         let shard = self.shard;
@@ -242,6 +253,20 @@ mod tests {
         assert!(matches!(fleet.due(7, now, true), Decision::Start { .. }));
         assert_eq!(fleet.due(7, now, false), Decision::Wait);
         assert_eq!(fleet.give_up().map(|(agent, _)| agent).collect::<Vec<_>>(), [7]);
+    }
+
+    #[test]
+    fn idle_agents_can_be_given_keys_and_busy_ones_are_left_alone() {
+        let mut fleet = Fleet::new("1/3".parse().unwrap(), 8, |_| state());
+        fleet.due(4, Instant::now(), true);
+        let settings = Arc::new(SharedSettings::default());
+        for (_, state) in fleet.idle_mut() {
+            assert!(!state.is_registered());
+            *state = VirtualState::registered(settings.clone(), "agent", "server", None);
+        }
+        let agents: Vec<_> = fleet.idle_mut().map(|(agent, _)| agent).collect();
+        assert_eq!(agents, [1, 7]);
+        assert!(fleet.states().flatten().all(VirtualState::is_registered));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Three layers, all functions of [`Machine`] (seed, index, system) and the time:
 //! - **facts**: [`profile`] (hardware, release, defects), [`identity`] (serial number, firmware, UUID), [`names`], [`network`], [`volumes`],
-//!   [`users`], [`directory`], [`logins`], [`peripherals`] and [`software`], drawn from tables in [`hardware`], [`release`] and the catalogues;
+//!   [`users`], [`directory`], [`logins`], [`peripherals`], [`service_checks`] and [`software`], drawn from tables in [`hardware`], [`release`] and the catalogues;
 //! - **artefacts**: [`linux`], [`macos`] and [`windows`] write the facts as the files, command outputs, registry values
 //!   and WMI rows that a real system shows;
 //! - **truth**: [`truth`](mod@truth) writes the same facts as the inventory that a flawless agent would report.
@@ -23,6 +23,7 @@ pub mod network;
 pub mod peripherals;
 pub mod profile;
 pub mod release;
+pub mod service_checks;
 pub mod software;
 pub mod traits;
 pub mod truth;

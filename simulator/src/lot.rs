@@ -44,6 +44,11 @@ impl Lots<'_> {
         })
     }
 
+    /// Whether an agent's computer is known to the server before the run.
+    pub fn is_known(self, agent: u32) -> bool {
+        self.0.fleet.registered && self.joins(agent).is_none()
+    }
+
     /// When an agent joins, where that is not in the ramp.
     pub fn joins(self, agent: u32) -> Option<Duration> {
         let churn = &self.0.churn;

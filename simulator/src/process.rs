@@ -11,6 +11,9 @@ pub struct ProcessFigures {
     pub peak_rss_bytes: Option<u64>,
     /// Processor time of all threads, s.
     pub cpu_s: Option<f64>,
+    /// Open connections and files.
+    #[serde(default)]
+    pub open_files: Option<u64>,
 }
 
 impl ProcessFigures {
@@ -21,6 +24,9 @@ impl ProcessFigures {
             rss_bytes: status_bytes(&status, "VmRSS"),
             peak_rss_bytes: status_bytes(&status, "VmHWM"),
             cpu_s: cpu_seconds(),
+            open_files: std::fs::read_dir("/proc/self/fd")
+                .ok()
+                .map(|files| files.count() as u64),
         }
     }
 }
@@ -89,5 +95,6 @@ mod tests {
         assert!(figures.rss_bytes.unwrap() > 100_000);
         assert!(figures.peak_rss_bytes.unwrap() >= 100_000);
         assert!(figures.cpu_s.unwrap() > 0.0);
+        assert!(figures.open_files.unwrap() > 2);
     }
 }

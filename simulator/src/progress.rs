@@ -211,10 +211,13 @@ fn jobs(snapshot: &Snapshot) -> String {
         (jobs.failed, "failed"),
     ];
     let states = states.iter().filter(|(number, _)| *number > 0);
-    states
+    let states: Vec<_> = states
         .map(|(number, state)| format!("{} {state}", count(*number)))
-        .collect::<Vec<_>>()
-        .join(", ")
+        .collect();
+    if states.is_empty() {
+        return "no jobs yet".to_owned();
+    }
+    states.join(", ")
 }
 
 fn errors(snapshot: &Snapshot) -> String {

@@ -6,7 +6,7 @@ use crate::shard::Shard;
 use crate::stats::{
     AttackFigures, CheckIns, JobCounts, Latency, MethodStats, Stats, StrangerFigures, Window,
 };
-use crate::verdict::{self, ConvergenceResult, FaultFigures, Measured, ThresholdResult, Verdict};
+use crate::verdict::{self, ConvergenceResult, Cost, FaultFigures, Measured, ThresholdResult, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -43,6 +43,8 @@ pub struct Circumstances {
     pub bytes_per_idle_agent: u64,
     /// Figures of the process at the end.
     pub process: ProcessFigures,
+    /// Processor time that it had taken before the first agent was due, s.
+    pub cpu_before_s: Option<f64>,
     /// Faults that the server was to commit.
     pub faults: Vec<FaultFigures>,
     /// How to run it again.
@@ -205,10 +207,51 @@ pub struct ProcessReport {
     /// Memory and time.
     #[serde(flatten)]
     pub figures: ProcessFigures,
+    /// Processor time from the start of the fleet on, without what was prepared before it, s.
+    #[serde(default)]
+    pub run_cpu_s: Option<f64>,
+    /// That by the number of check-ins, with all that they led to (inventories, jobs), ms; none: there were none.
+    #[serde(default)]
+    pub cpu_ms_per_check_in: Option<f64>,
+    /// Resident memory by the number of agents, bytes.
+    #[serde(default)]
+    pub rss_bytes_per_agent: Option<f64>,
     /// State of an idle agent, bytes on average.
     pub bytes_per_idle_agent: u64,
     /// Whether the server ran in this process.
     pub server_embedded: bool,
+}
+
+impl ProcessReport {
+    /// The process of so many agents with so many check-ins, each of which has its share.
+    fn new(
+        figures: ProcessFigures,
+        run_cpu_s: Option<f64>,
+        bytes_per_idle_agent: u64,
+        server_embedded: bool,
+        (agents, check_ins): (u64, u64),
+    ) -> Self {
+        #[allow(clippy::cast_precision_loss)] // numbers of check-ins
+        let each = |seconds: f64| seconds * 1000.0 / check_ins as f64;
+        Self {
+            figures,
+            run_cpu_s,
+            cpu_ms_per_check_in: run_cpu_s.filter(|_| check_ins > 0).map(each),
+            rss_bytes_per_agent: per_agent(figures.rss_bytes, agents),
+            bytes_per_idle_agent,
+            server_embedded,
+        }
+    }
+
+    /// What limits are about.
+    #[allow(clippy::cast_precision_loss)] // bytes of memory
+    fn cost(&self) -> Cost {
+        Cost {
+            rss_bytes_per_agent: self.rss_bytes_per_agent,
+            bytes_per_idle_agent: self.bytes_per_idle_agent as f64,
+            cpu_ms_per_check_in: self.cpu_ms_per_check_in,
+        }
+    }
 }
 
 /// A piece of the run.
@@ -230,6 +273,18 @@ pub struct WindowFigures {
     pub p50_ms: BTreeMap<String, f64>,
     /// 99th percentile by method, ms.
     pub p99_ms: BTreeMap<String, f64>,
+    /// Share of agents that had reached each convergence at its end, 0 to 1, in the order of the report's.
+    #[serde(default)]
+    pub converged: Vec<f64>,
+    /// Failed requests a second, and agents that could not even ask, by kind.
+    #[serde(default)]
+    pub errors_by_kind_per_s: BTreeMap<String, f64>,
+    /// Resident memory at its end, bytes; none where the system does not tell.
+    #[serde(default)]
+    pub rss_bytes: Option<u64>,
+    /// Open connections and files at its end; none where the system does not tell.
+    #[serde(default)]
+    pub open_files: Option<u64>,
 }
 
 impl RunReport {
@@ -249,10 +304,18 @@ impl RunReport {
             )
         });
         let methods: BTreeMap<String, MethodFigures> = methods.collect();
-        let rss = circumstances.process.rss_bytes;
+        let check_ins = stats.check_ins();
+        let used = circumstances.process.cpu_s.zip(circumstances.cpu_before_s);
+        let process = ProcessReport::new(
+            circumstances.process,
+            used.map(|(now, before)| (now - before).max(0.0)),
+            circumstances.bytes_per_idle_agent,
+            circumstances.server_embedded,
+            (stats.size().into(), check_ins.ok + check_ins.failed),
+        );
         let measured = Measured {
             per_s: per_s(&methods),
-            rss_bytes_per_agent: per_agent(rss, stats.size().into()),
+            cost: process.cost(),
             faults: circumstances.faults.clone(),
             ..Measured::new(scenario, stats, lost)
         };
@@ -285,7 +348,7 @@ impl RunReport {
                     .map(|(os, count)| (os.as_str().to_owned(), *count))
                     .collect(),
             },
-            check_ins: stats.check_ins().into(),
+            check_ins: check_ins.into(),
             methods,
             errors: stats.errors().clone(),
             jobs: stats.jobs().into(),
@@ -296,11 +359,7 @@ impl RunReport {
             baseline: None,
             thresholds,
             convergence,
-            process: ProcessReport {
-                figures: circumstances.process,
-                bytes_per_idle_agent: circumstances.bytes_per_idle_agent,
-                server_embedded: circumstances.server_embedded,
-            },
+            process,
             timeline: stats.windows().iter().map(WindowFigures::from).collect(),
         }
     }
@@ -403,6 +462,14 @@ impl From<&Window> for WindowFigures {
                 .iter()
                 .map(|(method, (_, p99))| (method.as_str().to_owned(), *p99))
                 .collect(),
+            converged: window.converged.clone(),
+            errors_by_kind_per_s: window
+                .kinds
+                .iter()
+                .map(|(kind, count)| (kind.clone(), window.per_s(*count)))
+                .collect(),
+            rss_bytes: window.process.rss_bytes,
+            open_files: window.process.open_files,
         }
     }
 }

@@ -34,6 +34,7 @@ mod collector;
 mod driver;
 mod faults;
 mod installed;
+mod registration;
 mod server;
 
 pub use server::{External, InvalidServer, ServerChoice};
@@ -187,7 +188,17 @@ pub async fn run(
     let ends = Ends::default();
     let connections = Connections::new(server.agent_url(), &scenario.connections, server.ca())?;
     let administrator = Administrator::prepare(&scenario, &server).await?;
-    let fleet = fleet(&scenario, &server, options.state.as_ref())?;
+    let mut fleet = fleet(&scenario, &server, options.state.as_ref())?;
+    if let Some(mock) = administrator.mock().filter(|_| scenario.fleet.registered) {
+        tokio::select! {
+            registered = registration::register(&scenario, mock, &mut fleet) => registered?,
+            () = &mut interrupt => return Err(RunError::InterruptedBeforeStart),
+        }
+        // From now on only their keys open these computers again, whatever becomes of the run.
+        if let Some(file) = &options.state {
+            file.save(&scenario.fleet, &fleet)?;
+        }
+    }
     let (publish, snapshots) = watch::channel(Snapshot::default());
     let metrics = metrics(&scenario, options.metrics, &snapshots).await?;
     let time = |instant: Instant| options.now + instant.saturating_duration_since(entered);
@@ -197,6 +208,7 @@ pub async fn run(
             () = &mut interrupt => return Err(RunError::InterruptedBeforeStart),
         }
     }
+    let cpu_before_s = ProcessFigures::read().cpu_s;
     let start = Instant::now();
     let clock = VirtualClock::running(time(start), start).with_machine_at(scenario.fleet.start.0);
     let site = Arc::new(Site::new(
@@ -244,6 +256,7 @@ pub async fn run(
         agents_started: over.agents_started,
         bytes_per_idle_agent: over.bytes_per_idle_agent,
         process: ProcessFigures::read(),
+        cpu_before_s,
         faults: faults.finish().await?,
         command: options.command,
     };

@@ -177,6 +177,9 @@ impl Scenario {
         if !self.fault.is_empty() {
             sections.push("[[fault]]");
         }
+        if self.fleet.registered {
+            sections.push("fleet.registered");
+        }
         sections
     }
 

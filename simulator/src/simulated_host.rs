@@ -10,6 +10,7 @@ mod key_text;
 mod procedure;
 mod record;
 pub mod recording;
+mod registry;
 mod staging;
 mod state;
 
@@ -27,6 +28,7 @@ use oco_agent::host::{
 };
 use oco_protocol::lenient;
 use oco_protocol::policy::ScopePolicies;
+use registry::Registry;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -81,6 +83,9 @@ pub struct SimulatedHost {
     random_calls: AtomicU64,
     power_orders: Mutex<Vec<(PowerAction, u32)>>,
     passwords: Mutex<Vec<(String, String)>>,
+    messages: Mutex<Vec<String>>,
+    /// Hives of users that were loaded: SIDs by name.
+    hives: Mutex<BTreeMap<String, String>>,
     /// When it was started last, if a job has restarted it.
     started: Option<Instant>,
 }
@@ -102,6 +107,8 @@ impl SimulatedHost {
             random_calls: AtomicU64::new(0),
             power_orders: Mutex::default(),
             passwords: Mutex::default(),
+            messages: Mutex::default(),
+            hives: Mutex::default(),
             started: None,
         }
     }
@@ -151,6 +158,11 @@ impl SimulatedHost {
         staging::lock(&self.passwords).clone()
     }
 
+    /// The messages that its users were shown, in that order.
+    pub fn messages(&self) -> Vec<String> {
+        staging::lock(&self.messages).clone()
+    }
+
     /// What the machine is.
     pub fn profile(&self) -> &Profile {
         &self.profile
@@ -181,8 +193,15 @@ impl SimulatedHost {
     }
 
     fn generated_folder(&self, path: &str) -> io::Result<Vec<String>> {
+        if Path::new(path) == self.paths().service_checks {
+            let files = self
+                .profile
+                .service_check_files()
+                .ok_or(io::ErrorKind::NotFound)?;
+            return Ok(files.into_iter().map(str::to_owned).collect());
+        }
         match self.os() {
-            Os::Linux => linux::list_folder(&self.profile, path),
+            Os::Linux => linux::list_folder(&self.profile, path, self.clock.machine_now()),
             Os::MacOs => macos::list_folder(&self.profile, path, self.clock.machine_now()),
             Os::Windows => Err(io::ErrorKind::NotFound.into()),
         }
@@ -192,6 +211,10 @@ impl SimulatedHost {
 impl Host for SimulatedHost {
     fn os(&self) -> Os {
         self.profile.machine.os
+    }
+
+    fn answers_at_once(&self) -> bool {
+        true
     }
 
     fn hostname(&self) -> Result<String> {
@@ -279,6 +302,9 @@ impl Host for SimulatedHost {
     }
 
     fn run(&self, command: &Command<'_>) -> Result<CommandOutput> {
+        if let Some(output) = self.run_service_check(command) {
+            return output;
+        }
         let output = match self.os() {
             Os::Linux => linux::run(
                 &self.profile,
@@ -298,15 +324,42 @@ impl Host for SimulatedHost {
     }
 
     fn registry_values(&self, key: &RegistryKey) -> Result<BTreeMap<String, RegistryValue>> {
-        self.windows_only()
-            .and_then(|()| windows::registry_values(&self.profile, key, self.clock.machine_now()))
+        self.in_registry(|registry, state| registry.values(state, key))
             .map_err(|source| HostError::new("read the values of", key, source))
     }
 
     fn registry_subkeys(&self, key: &RegistryKey) -> Result<Vec<String>> {
-        self.windows_only()
-            .and_then(|()| windows::registry_subkeys(&self.profile, key))
+        self.in_registry(|registry, state| registry.subkeys(state, key))
             .map_err(|source| HostError::new("list the keys below", key, source))
+    }
+
+    fn set_registry_value(&self, key: &RegistryKey, name: &str, value: &RegistryValue) -> Result<()> {
+        self.in_registry(|registry, state| registry.set(state, key, name, value))
+            .map_err(|source| HostError::new("write into registry key", key, source))
+    }
+
+    fn remove_registry_value(&self, key: &RegistryKey, name: &str) -> Result<()> {
+        self.in_registry(|registry, state| registry.remove_value(state, key, name))
+            .map_err(|source| HostError::new("remove a value of registry key", key, source))
+    }
+
+    fn remove_empty_registry_key(&self, key: &RegistryKey) -> Result<bool> {
+        self.in_registry(|registry, state| registry.remove_empty_key(state, key))
+            .map_err(|source| HostError::new("remove registry key", key, source))
+    }
+
+    fn load_registry_hive(&self, name: &str, file: &Path) -> Result<()> {
+        let owner = self.in_registry(|registry, _| registry.owner(file));
+        let owner = owner.map_err(|source| HostError::new("load registry hive", file.display(), source))?;
+        staging::lock(&self.hives).insert(name.to_owned(), owner);
+        Ok(())
+    }
+
+    fn unload_registry_hive(&self, name: &str) -> Result<()> {
+        match staging::lock(&self.hives).remove(name) {
+            Some(_) => Ok(()),
+            None => Err(HostError::not_found("unload registry hive", name)),
+        }
     }
 
     fn wmi(&self, namespace: &str, query: &str) -> Result<Vec<WmiRow>> {
@@ -385,16 +438,41 @@ impl Host for SimulatedHost {
     }
 
     fn logged_in_users(&self) -> Result<Vec<String>> {
-        // Nobody sits at a virtual machine.
-        Ok(Vec::new())
+        Ok(self.profile.present_users(self.clock.machine_now()))
     }
 
-    fn notify_users(&self, _message: &str) -> Result<()> {
+    fn notify_users(&self, message: &str) -> Result<()> {
+        staging::lock(&self.messages).push(message.to_owned());
         Ok(())
     }
 }
 
 impl SimulatedHost {
+    /// Answers from the registry as it is now.
+    fn in_registry<T>(
+        &self,
+        with: impl FnOnce(&Registry<'_>, &mut VirtualState) -> io::Result<T>,
+    ) -> io::Result<T> {
+        self.windows_only()?;
+        let loaded = staging::lock(&self.hives);
+        let registry = Registry {
+            profile: &self.profile,
+            now: self.clock.machine_now(),
+            loaded: &loaded,
+        };
+        with(&registry, &mut staging::lock(&self.state))
+    }
+
+    /// What a file in the folder of service checks prints; none if the command is no such file.
+    fn run_service_check(&self, command: &Command<'_>) -> Option<Result<CommandOutput>> {
+        let (folder, name) = split_path(Path::new(command.program))?;
+        if Path::new(folder) != self.paths().service_checks {
+            return None;
+        }
+        let output = self.profile.run_service_check(name, self.clock.machine_now());
+        Some(output.map_err(|source| HostError::new("run", command, source)))
+    }
+
     /// Registry and WMI questions make no sense elsewhere.
     fn windows_only(&self) -> io::Result<()> {
         if self.os() == Os::Windows {

@@ -2,6 +2,7 @@
 
 use crate::event::{ErrorKind, Event, Postponement};
 use crate::lot::Lots;
+use crate::process::ProcessFigures;
 use crate::scenario::{Scenario, Sequence};
 use crate::shard::Shard;
 use oco_agent::host::Os;
@@ -20,7 +21,7 @@ pub use attacks::{AttackFigures, StrangerFigures};
 pub use convergence::{Convergence, Convergences};
 pub use jobs::{JobBook, JobCounts};
 pub use latency::{InvalidHistogram, Latency, MethodStats, Precision, millis};
-pub use timeline::{Timeline, Window};
+pub use timeline::{State, Timeline, Window};
 
 /// Different kinds of errors that are told apart; the rest is counted together.
 const MAX_KINDS: usize = 40;
@@ -63,6 +64,7 @@ pub struct Stats {
     jobs: JobBook,
     convergences: Convergences,
     timeline: Timeline,
+    process: ProcessFigures,
     deployments: usize,
     /// Whether the deployments of the scenario end with a computer's first failure.
     aborts: Vec<bool>,
@@ -78,6 +80,8 @@ pub struct Stats {
 struct AgentFlags {
     registered: bool,
     failing: bool,
+    /// It has checked in, or tried to.
+    seen: bool,
     /// The server has to refuse it.
     stranger: bool,
 }
@@ -126,7 +130,7 @@ impl Stats {
     /// Empty figures of a run of `scenario` that begins at `start`.
     pub fn new(scenario: &Scenario, start: Instant) -> Self {
         let fleet = &scenario.fleet;
-        Self {
+        let mut stats = Self {
             start,
             warm_up: scenario.pacing.warm_up.0,
             size: fleet.own_size(),
@@ -141,6 +145,7 @@ impl Stats {
             jobs: JobBook::default(),
             convergences: Convergences::new(scenario),
             timeline: Timeline::new(scenario.run.duration.0),
+            process: ProcessFigures::default(),
             deployments: 0,
             aborts: scenario
                 .admin
@@ -152,7 +157,12 @@ impl Stats {
             strangers: StrangerFigures::default(),
             attacks: AttackFigures::of(scenario),
             in_time: None,
+        };
+        if fleet.registered {
+            let known = fleet.own_agents().filter(|agent| Lots(scenario).is_known(*agent));
+            known.for_each(|agent| stats.registered_now(agent, scenario.os_of(agent)));
         }
+        stats
     }
 
     /// Takes in one event, at `now`.
@@ -230,16 +240,23 @@ impl Stats {
     /// Closes the windows of the timeline that are over `now`.
     pub fn roll(&mut self, now: Instant) {
         let at = now.saturating_duration_since(self.start);
+        let (registered, jobs, convergences) = (self.registered, &self.jobs, &self.convergences);
+        let process = self.process;
         self.timeline
-            .roll(at, self.registered, self.jobs.counts().ended());
+            .roll(at, || state(registered, jobs, convergences, process));
     }
 
     /// Closes the last window, however short.
     pub fn finish(&mut self, now: Instant) {
         self.roll(now);
         let at = now.saturating_duration_since(self.start);
-        self.timeline
-            .finish(at, self.registered, self.jobs.counts().ended());
+        let state = state(self.registered, &self.jobs, &self.convergences, self.process);
+        self.timeline.finish(at, state);
+    }
+
+    /// Takes in what the process takes now.
+    pub fn measured(&mut self, process: ProcessFigures) {
+        self.process = process;
     }
 
     /// What a progress display shows.
@@ -288,12 +305,12 @@ impl Stats {
         self.failing
     }
 
-    /// Agents that are registered and whose last check-in went through.
+    /// Agents that are registered, have checked in, and whose last check-in went through.
     pub fn healthy(&self) -> u32 {
         let healthy = self
             .agents
             .iter()
-            .filter(|flags| flags.registered && !flags.failing && !flags.stranger);
+            .filter(|flags| flags.registered && flags.seen && !flags.failing && !flags.stranger);
         u32::try_from(healthy.count()).unwrap_or(u32::MAX)
     }
 
@@ -390,6 +407,7 @@ impl Stats {
         let known = self.errors.len() < MAX_KINDS || self.errors.contains_key(kind);
         let kind = if known { kind } else { OTHER_KINDS };
         *self.errors.entry(kind.to_owned()).or_default() += 1;
+        self.timeline.error(kind);
     }
 
     fn stranger(&mut self, agent: u32, refused: bool) {
@@ -414,21 +432,41 @@ impl Stats {
         } else {
             self.check_ins.failed += 1;
         }
+        if registered {
+            self.registered_now(agent, os);
+        }
         let place = self.shard.place(agent);
         let Some(flags) = place.and_then(|place| self.agents.get_mut(place as usize)) else {
             return;
         };
-        if registered && !flags.registered {
-            flags.registered = true;
-            self.registered += 1;
-            *self.by_os.entry(os).or_default() += 1;
-        }
         match (flags.failing, !ok) {
             (false, true) => self.failing += 1,
             (true, false) => self.failing -= 1,
             _ => {}
         }
         flags.failing = !ok;
+        flags.seen = true;
+    }
+
+    /// Counts an agent as registered, once.
+    fn registered_now(&mut self, agent: u32, os: Os) {
+        let place = self.shard.place(agent);
+        let flags = place.and_then(|place| self.agents.get_mut(place as usize));
+        if let Some(flags) = flags.filter(|flags| !flags.registered) {
+            flags.registered = true;
+            self.registered += 1;
+            *self.by_os.entry(os).or_default() += 1;
+        }
+    }
+}
+
+/// How far a run is.
+fn state(registered: u32, jobs: &JobBook, convergences: &Convergences, process: ProcessFigures) -> State {
+    State {
+        registered,
+        jobs_ended: jobs.counts().ended(),
+        converged: convergences.iter().map(Convergence::share).collect(),
+        process,
     }
 }
 
@@ -449,6 +487,18 @@ mod tests {
             registered,
             ok,
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn agents_that_are_known_before_are_registered_and_well_once_they_have_checked_in() {
+        let text = "description = \"\"\n[fleet]\nsize = 3\nregistered = true";
+        let mut stats = Stats::new(&Scenario::parse("x", "x", text).unwrap(), Instant::now());
+        let now = stats.start;
+        assert_eq!((stats.registered(), stats.healthy()), (3, 0));
+        assert_eq!(stats.by_os().values().sum::<u32>(), 3);
+        stats.apply(check_in(0, true, true), now);
+        stats.apply(check_in(1, false, false), now);
+        assert_eq!((stats.registered(), stats.healthy(), stats.failing()), (3, 1, 1));
     }
 
     #[tokio::test(start_paused = true)]

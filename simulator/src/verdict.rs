@@ -63,12 +63,23 @@ pub struct Measured {
     pub p99_ms: BTreeMap<String, f64>,
     /// Answered requests a second by method.
     pub per_s: BTreeMap<String, f64>,
-    /// Resident memory by the number of agents, where the system tells.
-    pub rss_bytes_per_agent: Option<f64>,
+    /// What agents and check-ins cost.
+    pub cost: Cost,
     /// What adversaries have tried.
     pub attacks: Vec<AttackFigures>,
     /// Faults that the server was to commit, with what came of it.
     pub faults: Vec<FaultFigures>,
+}
+
+/// What agents and check-ins cost the process, where the system tells.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Cost {
+    /// Resident memory by the number of agents.
+    pub rss_bytes_per_agent: Option<f64>,
+    /// State of an idle agent.
+    pub bytes_per_idle_agent: f64,
+    /// Processor time by the number of check-ins.
+    pub cpu_ms_per_check_in: Option<f64>,
 }
 
 /// A fault that a server was to commit.
@@ -86,6 +97,10 @@ pub struct FaultFigures {
 const P99: &str = "p99_ms ";
 /// What the name of a limit on a method's throughput begins with.
 const PER_S: &str = "per_s ";
+/// Names of limits on what agents and check-ins cost.
+const RSS_BYTES: &str = "rss_bytes_per_agent";
+const IDLE_BYTES: &str = "bytes_per_idle_agent";
+const CPU_MS: &str = "cpu_ms_per_check_in";
 
 impl Measured {
     /// What the collector knows; throughput, memory and faults are to be added.
@@ -120,7 +135,9 @@ impl Measured {
                 u64::from(figures.refused + figures.accepted == 0)
             })),
             "faults_missing" => Some(self.faults_missing() as f64),
-            "rss_bytes_per_agent" => self.rss_bytes_per_agent,
+            RSS_BYTES => self.cost.rss_bytes_per_agent,
+            IDLE_BYTES => Some(self.cost.bytes_per_idle_agent),
+            CPU_MS => self.cost.cpu_ms_per_check_in,
             name => match (name.strip_prefix(P99), name.strip_prefix(PER_S)) {
                 (Some(method), _) => self.p99_ms.get(method).copied(),
                 (None, Some(method)) => self.per_s.get(method).copied(),
@@ -168,8 +185,15 @@ pub fn thresholds(scenario: &Scenario, measured: &Measured) -> Vec<ThresholdResu
         .per_s()
         .map(|(method, least)| measured.judge(&format!("{PER_S}{method}"), least));
     results.extend(per_s);
-    let memory = limits.rss_bytes_per_agent;
-    results.extend(memory.map(|most| measured.judge("rss_bytes_per_agent", most.0)));
+    let costs = [
+        (RSS_BYTES, limits.rss_bytes_per_agent),
+        (IDLE_BYTES, limits.bytes_per_idle_agent),
+        (CPU_MS, limits.cpu_ms_per_check_in),
+    ];
+    let costs = costs
+        .into_iter()
+        .filter_map(|(name, most)| Some(measured.judge(name, most?.0)));
+    results.extend(costs);
     results
 }
 
@@ -304,14 +328,19 @@ mod tests {
 
     #[test]
     fn throughput_memory_attacks_and_faults_are_limited() {
-        let text = "description = \"\"\n[thresholds]\nrss_bytes_per_agent = 1000\n[thresholds.per_s]\n\
+        let text = "description = \"\"\n[thresholds]\nrss_bytes_per_agent = 1000\nbytes_per_idle_agent = 200\n\
+                    cpu_ms_per_check_in = 1.5\n[thresholds.per_s]\n\
                     \"oco.agent.hello\" = 10\n[[adversary]]\nname = \"a\"\nkind = \"replay\"\n[[fault]]\n\
                     name = \"f\"\nat = 1\nfault = { kind = \"duplicate-jobs\" }";
         let scenario = Scenario::parse("x", "x", text).unwrap();
         let mut measured = Measured {
             requests: 1,
             per_s: BTreeMap::from([("oco.agent.hello".to_owned(), 10.0)]),
-            rss_bytes_per_agent: Some(1000.0),
+            cost: Cost {
+                rss_bytes_per_agent: Some(1000.0),
+                bytes_per_idle_agent: 200.0,
+                cpu_ms_per_check_in: Some(1.5),
+            },
             attacks: AttackFigures::of(&scenario),
             faults: vec![FaultFigures {
                 name: "f".into(),
@@ -331,7 +360,11 @@ mod tests {
         measured.attacks[0].record(Attempt::Otherwise(500));
         measured.faults[0].committed = 0;
         measured.per_s.clear();
-        measured.rss_bytes_per_agent = Some(1001.0);
+        measured.cost = Cost {
+            rss_bytes_per_agent: Some(1001.0),
+            bytes_per_idle_agent: 200.5,
+            cpu_ms_per_check_in: None,
+        };
         assert_eq!(
             failed(&measured),
             [
@@ -339,7 +372,9 @@ mod tests {
                 "attacks_refused_otherwise",
                 "faults_missing",
                 "per_s oco.agent.hello",
-                "rss_bytes_per_agent"
+                "rss_bytes_per_agent",
+                "bytes_per_idle_agent",
+                "cpu_ms_per_check_in"
             ]
         );
     }

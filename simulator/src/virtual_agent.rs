@@ -2,33 +2,33 @@
 
 use crate::connections::Connections;
 use crate::event::{ErrorKind, Event, JobStep, Outlet, Sender};
-use crate::generate::traits::Alias;
-use crate::generate::{Machine, Profile, Traits};
 use crate::lot::Lots;
 use crate::scenario::Scenario;
-use crate::simulated_host::{SharedSettings, SimulatedHost, Surroundings, VirtualClock, VirtualState};
+use crate::simulated_host::{SimulatedHost, VirtualClock, VirtualState};
 use oco_agent::agent::{Agent, CheckIn, CheckInError};
-use oco_agent::host::{Os, PowerAction};
-use oco_agent::inventory;
+use oco_agent::host::PowerAction;
 use oco_agent::jobs::Ticket;
 use oco_agent::observer::{Exchange, ExchangeOutcome, JobEvent, Observer};
 use oco_protocol::job::Job;
 use oco_protocol::lenient::Id;
 use oco_protocol::rpc::Method;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) mod compliance;
+mod machines;
 mod surroundings;
+
+pub use machines::Machines;
 
 /// What all virtual agents of a run share.
 #[derive(Debug, Clone)]
 pub struct Site {
     scenario: Arc<Scenario>,
-    surroundings: BTreeMap<Os, Arc<Surroundings>>,
+    machines: Machines,
     connections: Connections,
     clock: VirtualClock,
     /// When the run began.
@@ -67,11 +67,8 @@ impl Site {
         events: Sender,
         ends: Ends,
     ) -> Self {
-        let surroundings = Os::ALL
-            .into_iter()
-            .map(|os| (os, Arc::new(surroundings::of(&scenario, os))));
         Self {
-            surroundings: surroundings.collect(),
+            machines: Machines::new(scenario.clone()),
             scenario,
             connections,
             clock,
@@ -91,17 +88,10 @@ impl Site {
     /// The machine of an agent, with what its agent wrote so far.
     pub fn host(&self, agent: u32, state: VirtualState) -> SimulatedHost {
         let lots = Lots(&self.scenario);
-        let original = lots.copy_of(agent);
-        let os = self.scenario.os_of(agent);
-        let surroundings = self.surroundings.get(&os).cloned();
-        let surroundings = surroundings.unwrap_or_else(|| Arc::new(Surroundings::installed(os)));
-        let mut profile = self.profile(original.unwrap_or(agent), &surroundings.traits);
-        if original.is_some() {
-            profile = profile.with_alias(Alias::Copy(agent.into()));
-        } else if lots.is_renamed(agent, self.start.elapsed()) {
-            profile = profile.with_alias(Alias::Renamed);
-        }
-        let host = SimulatedHost::new(profile, surroundings, state, lots.clock(agent, self.clock));
+        let renamed = lots.is_renamed(agent, self.start.elapsed());
+        let host = self
+            .machines
+            .host(agent, renamed, state, lots.clock(agent, self.clock));
         let restarts = self.restarts.lock().unwrap_or_else(PoisonError::into_inner);
         match restarts.get(&agent) {
             Some(started) => host.started_at(*started),
@@ -109,26 +99,13 @@ impl Site {
         }
     }
 
-    fn profile(&self, agent: u32, traits: &Traits) -> Profile {
-        let machine = Machine {
-            seed: self.scenario.fleet.seed,
-            index: agent.into(),
-            os: self.scenario.os_of(agent),
-        };
-        Profile::of(machine, traits)
-    }
-
     /// Of how many agents the machine has such a local account.
     pub async fn with_account(self: Arc<Self>, username: String) -> u64 {
         let count = tokio::task::spawn_blocking(move || {
-            let has = |agent: &u32| {
-                let surroundings = self.surroundings.get(&self.scenario.os_of(*agent));
-                surroundings.is_some_and(|here| self.profile(*agent, &here.traits).has_account(&username))
-            };
             let agents = self.scenario.fleet.own_agents();
             agents
                 .filter(|agent| Lots(&self.scenario).copy_of(*agent).is_none())
-                .filter(has)
+                .filter(|agent| self.machines.has_account(*agent, &username))
                 .count() as u64
         });
         count.await.unwrap_or_default()
@@ -137,19 +114,11 @@ impl Site {
     /// The host names that the fleet's computers have on a server, in lower case.
     pub async fn hostnames(self: Arc<Self>) -> BTreeSet<String> {
         let names = tokio::task::spawn_blocking(move || {
-            let settings = Arc::new(SharedSettings::default());
             let agents = self.scenario.fleet.own_agents();
-            let name = |agent| {
-                let host = self.host(agent, VirtualState::installed(settings.clone(), ""));
-                let options = inventory::Options {
-                    hostname_remove_domain: true,
-                    ..inventory::Options::default()
-                };
-                inventory::identity(&host, &options)
-                    .ok()
-                    .map(|identity| identity.hostname.to_lowercase())
-            };
-            agents.filter_map(name).collect()
+            let identities = agents.filter_map(|agent| self.machines.identity(agent));
+            identities
+                .map(|identity| identity.hostname.to_lowercase())
+                .collect()
         });
         names.await.unwrap_or_default()
     }
@@ -209,7 +178,7 @@ impl Site {
     }
 
     fn load(&self, index: u32, host: &Arc<SimulatedHost>, watch: &Arc<Watch>) -> Option<Agent> {
-        let paths = &self.surroundings.get(&self.scenario.os_of(index))?.paths;
+        let paths = self.machines.paths(index)?;
         let client = self.connections.of(index)?.clone();
         match Agent::load(host.clone(), paths, |_| Ok(client), watch.clone()) {
             Ok(agent) => Some(agent),

@@ -66,6 +66,20 @@ async fn steady_machines_check_in_again_and_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn registered_machines_check_in_and_never_register() {
+    for (name, size, compress, hellos) in [("steady-100k", 20, "40", 40), ("million", 200, "300", 10)] {
+        let report = small(name, size, compress, &[]).await;
+        let agents = (report.agents.registered, report.agents.lost);
+        assert_eq!(agents, (size, 0), "{name}");
+        assert!(report.check_ins.ok >= hellos, "{name}: {:?}", report.check_ins);
+        let updates = report.methods.get("oco.agent.update");
+        // A registration would be followed by an inventory of each.
+        let updates = updates.map_or(0, |figures| figures.ok);
+        assert!(updates < 20, "{name}: {updates}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn everybody_registers_at_once() {
     let report = small("cold-start", 40, "10", &[]).await;
     assert_eq!((report.agents.registered, report.agents.lost), (40, 0));

@@ -101,6 +101,36 @@ fn refused(mut command: Command, reason: &str) {
 }
 
 #[test]
+fn a_fleet_that_is_registered_before_the_run_only_checks_in() {
+    let server = MockServer::start();
+    server.put("settings", &json!({"self_registration": false}));
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut run = command(folder.path(), &server, &["--api-key", MockServer::API_KEY]);
+        let known = FLEET.replace("[fleet]", "[fleet]\nregistered = true");
+        let known = known.replace("[run]", "[run]\nuntil = \"duration\"");
+        std::fs::write(folder.path().join("fleet.toml"), known).unwrap();
+        run.args(["--duration", "6s"]).args(arguments);
+        run
+    };
+    let keep = ["--state", "fleet.state"];
+    passed(&run(&keep).output().unwrap());
+    let result = result(folder.path());
+    assert_eq!(result["errors"], json!({}));
+    assert_eq!(
+        (&result["agents"]["registered"], &result["agents"]["lost"]),
+        (&json!(12), &json!(0))
+    );
+    assert!(result["methods"]["oco.agent.hello"]["ok"].as_u64().unwrap() >= 24);
+    // The others are due in ten minutes and later.
+    assert_eq!(result["methods"]["oco.agent.update"]["ok"], 1);
+    assert_eq!(server.get("computers?limit=1")["total"], 12);
+    // With their keys they go on; without them they are nobody.
+    passed(&run(&keep).output().unwrap());
+    refused(run(&[]), "it is registered with other keys");
+}
+
+#[test]
 fn a_start_that_is_over_is_refused_before_any_agent_asks() {
     let server = MockServer::start();
     let folder = tempfile::tempdir().unwrap();

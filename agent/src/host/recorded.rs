@@ -2,8 +2,9 @@
 //! and shows that to the test.
 
 use super::{
-    Access, Command, CommandOutput, Host, HostError, Interface, Kernel, Os, PowerAction, Procedure,
-    RegistryKey, RegistryValue, Result, RunningProcedure, ServiceRecord, Space, Staging, Visibility, WmiRow,
+    Access, Command, CommandOutput, Host, HostError, Interface, Kernel, Os, PowerAction, PreferenceDomain,
+    PreferenceValue, Preferences, Procedure, RegistryKey, RegistryValue, Result, RunningProcedure,
+    ServiceRecord, Space, Staging, Visibility, WmiRow,
 };
 use std::collections::BTreeMap;
 use std::io;
@@ -19,7 +20,7 @@ mod staging;
 mod wql;
 
 pub use procedure::{Ending, ScriptedRun};
-pub use recording::{Machine, RecordedCommand, Recording, RecordingError, Registry};
+pub use recording::{Machine, RecordedCommand, Recording, RecordingError, Registry, key};
 use registry::WrittenRegistry;
 pub use staging::{StagedFile, StagedPackage};
 
@@ -54,8 +55,14 @@ struct State {
     service_records: BTreeMap<String, Vec<ServiceRecord>>,
     /// In place of the recorded one, once something was written.
     registry: Option<WrittenRegistry>,
+    /// Settings of macOS.
+    preferences: BTreeMap<PreferenceDomain, Preferences>,
+    /// How often settings were set or removed.
+    preference_changes: usize,
     /// Account and password, in the order in which they were set.
     passwords: Vec<(String, String)>,
+    /// Accounts and the passwords that they were said to have had before, in that order.
+    old_passwords: Vec<(String, Option<String>)>,
 }
 
 impl RecordedHost {
@@ -156,6 +163,16 @@ impl RecordedHost {
         self.state().procedures.clone()
     }
 
+    /// How often settings of macOS were set or removed.
+    pub fn preference_changes(&self) -> usize {
+        self.state().preference_changes
+    }
+
+    /// The accounts whose password was set, with the one before as far as it was told, in that order.
+    pub fn old_passwords(&self) -> Vec<(String, Option<String>)> {
+        self.state().old_passwords.clone()
+    }
+
     /// The passwords that were set, with their accounts, in that order.
     pub fn passwords(&self) -> Vec<(String, String)> {
         self.state().passwords.clone()
@@ -175,7 +192,7 @@ impl RecordedHost {
 
     /// How a path is called in the recording.
     fn key(&self, path: &Path) -> String {
-        recording::key(self.recording.machine.os, path)
+        key(self.recording.machine.os, path)
     }
 
     /// The names of all files, recorded or written.
@@ -388,6 +405,34 @@ impl Host for RecordedHost {
         self.write_registry(|registry| registry.unload(name))
     }
 
+    fn preferences(&self, domain: &PreferenceDomain) -> Result<Preferences> {
+        Ok(self.state().preferences.get(domain).cloned().unwrap_or_default())
+    }
+
+    fn set_preference(&self, domain: &PreferenceDomain, key: &str, value: &PreferenceValue) -> Result<()> {
+        let mut state = self.state();
+        if state.read_only {
+            return Err(HostError::new(
+                "write the settings",
+                domain,
+                io::ErrorKind::ReadOnlyFilesystem,
+            ));
+        }
+        let settings = state.preferences.entry(domain.clone()).or_default();
+        settings.insert(key.to_owned(), value.clone());
+        state.preference_changes += 1;
+        Ok(())
+    }
+
+    fn remove_preference(&self, domain: &PreferenceDomain, key: &str) -> Result<()> {
+        let mut state = self.state();
+        let settings = state.preferences.get_mut(domain);
+        if settings.is_some_and(|settings| settings.remove(key).is_some()) {
+            state.preference_changes += 1;
+        }
+        Ok(())
+    }
+
     fn wmi(&self, namespace: &str, query: &str) -> Result<Vec<WmiRow>> {
         let query = wql::Query::parse(query)
             .ok_or_else(|| HostError::new("query WMI", query, io::ErrorKind::InvalidInput))?;
@@ -443,6 +488,13 @@ impl Host for RecordedHost {
         self.state()
             .passwords
             .push((username.to_owned(), password.to_owned()));
+        Ok(())
+    }
+
+    fn change_password(&self, username: &str, password: &str, old: Option<&str>) -> Result<()> {
+        self.set_password(username, password)?;
+        let old = old.map(str::to_owned);
+        self.state().old_passwords.push((username.to_owned(), old));
         Ok(())
     }
 

@@ -4,6 +4,8 @@ mod files;
 mod leftovers;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "macos")]
+mod macos;
 mod procedure;
 mod resolver;
 mod staging;
@@ -13,8 +15,17 @@ mod unix;
 mod windows;
 
 #[cfg(target_os = "linux")]
-pub use linux::{SystemHost, save_memory, seal_memory};
+use linux as native;
+#[cfg(target_os = "macos")]
+use macos as native;
+
+#[cfg(target_os = "linux")]
+pub use linux::{save_memory, seal_memory};
+#[cfg(unix)]
+pub use native::OS;
 pub use resolver::Resolver;
+#[cfg(unix)]
+pub use unix::host::SystemHost;
 #[cfg(unix)]
 pub use unix::lock_file::{existing_lock_file, open_lock_file, try_lock, try_lock_shared};
 #[cfg(unix)]
@@ -35,12 +46,8 @@ pub fn save_memory() {}
 pub fn seal_memory() {}
 
 /// The system this program was built for.
-#[cfg(target_os = "linux")]
-pub const OS: super::Os = super::Os::Linux;
-
-/// The system this program was built for.
 #[cfg(windows)]
 pub const OS: super::Os = super::Os::Windows;
 
-#[cfg(not(any(target_os = "linux", windows)))]
+#[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
 compile_error!("there is no SystemHost for this system yet: add host/system/<system>.rs and export it here");

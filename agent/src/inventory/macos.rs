@@ -15,7 +15,7 @@ mod property_list;
 mod release;
 mod software;
 mod usb;
-mod users;
+pub(crate) mod users;
 
 pub(super) const COLLECTORS: Collectors = Collectors {
     hostname: machine::hostname,
@@ -109,3 +109,22 @@ static PARTS: &[Part] = &[
         })
     }),
 ];
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use crate::host::recorded::{RecordedCommand, Recording};
+    use serde_json::json;
+
+    /// A Mac that answers to these commands.
+    pub(crate) fn recording(commands: &[(&str, RecordedCommand)]) -> Recording {
+        let machine = json!({
+            "os": "macos", "hostname": "mac", "kernel": {"release": "24.1.0", "machine": "arm64"},
+            "uptime_s": 1.0, "now": "2026-11-22T06:00:00Z",
+        });
+        let mut recording = Recording::new(serde_json::from_value(machine).unwrap());
+        for (line, answer) in commands {
+            recording.commands.insert((*line).to_owned(), answer.clone());
+        }
+        recording
+    }
+}

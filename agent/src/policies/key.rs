@@ -11,12 +11,13 @@ pub(super) struct JsonTarget {
     pub(super) members: Vec<String>,
 }
 
-/// A policy of the module `REGISTRY`: a key below the scope's root and a name in it.
+/// A policy of the module `REGISTRY`: a key below the scope's root and a name in it. Or one of the module `DEFAULTS`: a
+/// domain and a key in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RegistryTarget {
-    /// The key, its parts separated by backslashes.
+pub(super) struct SettingTarget {
+    /// The key, its parts separated by backslashes; or the domain, which may be the absolute path of a property list.
     pub(super) path: String,
-    /// Name of the value, or of the key with the values of a list or an object.
+    /// Name of the value, or of the registry's key with the values of a list or an object.
     pub(super) name: String,
 }
 
@@ -25,8 +26,8 @@ pub(super) struct RegistryTarget {
 pub(super) enum PolicyKey {
     /// For this computer.
     Json(JsonTarget),
-    /// For this computer's registry.
-    Registry(RegistryTarget),
+    /// For the registry or the settings, whichever of them this system has.
+    Setting(SettingTarget),
     /// For another system.
     OtherSystem,
 }
@@ -42,6 +43,8 @@ pub(super) enum KeyError {
     Members,
     #[error(r"the key of the registry is missing or has an empty part: expected REGISTRY:Software\Key:name")]
     RegistryPath,
+    #[error("the domain or its key is missing or cannot be: expected DEFAULTS:com.example.program:key")]
+    Domain,
 }
 
 impl PolicyKey {
@@ -50,7 +53,8 @@ impl PolicyKey {
         let (module, rest) = key.split_once(':').ok_or(KeyError::Module)?;
         match module {
             "JSON" => {}
-            "REGISTRY" if os == Os::Windows => return registry(rest).map(Self::Registry),
+            "REGISTRY" if os == Os::Windows => return registry(rest).map(Self::Setting),
+            "DEFAULTS" if os == Os::MacOs => return defaults(rest).map(Self::Setting),
             "REGISTRY" | "DEFAULTS" => return Ok(Self::OtherSystem),
             _ => return Err(KeyError::Module),
         }
@@ -77,12 +81,30 @@ impl PolicyKey {
     }
 }
 
-fn registry(rest: &str) -> Result<RegistryTarget, KeyError> {
+/// A name, or the path of a property list, and a key. Neither may look like an option to the system's tool, and no path may
+/// lead up.
+fn defaults(rest: &str) -> Result<SettingTarget, KeyError> {
+    let (domain, key) = rest.split_once(':').ok_or(KeyError::Domain)?;
+    let option = |text: &str| text.is_empty() || text.starts_with('-');
+    let path = domain.strip_prefix('/');
+    let parts = path.unwrap_or(domain).split('/');
+    let wrong =
+        path.is_none() && domain.contains('/') || { parts }.any(|part| matches!(part, "" | "." | ".."));
+    if option(domain) || option(key) || wrong || rest.contains('\0') {
+        return Err(KeyError::Domain);
+    }
+    Ok(SettingTarget {
+        path: domain.to_owned(),
+        name: key.to_owned(),
+    })
+}
+
+fn registry(rest: &str) -> Result<SettingTarget, KeyError> {
     let (path, name) = rest.split_once(':').ok_or(KeyError::RegistryPath)?;
     if path.split('\\').any(str::is_empty) || rest.contains('\0') {
         return Err(KeyError::RegistryPath);
     }
-    Ok(RegistryTarget {
+    Ok(SettingTarget {
         path: path.to_owned(),
         name: name.to_owned(),
     })
@@ -144,15 +166,12 @@ mod tests {
 
     #[test]
     fn keys_of_the_registry_are_taken_apart_on_windows() {
-        let target = RegistryTarget {
+        let target = SettingTarget {
             path: r"Software\Policies\X".into(),
             name: "a:b".into(),
         };
         let key = r"REGISTRY:Software\Policies\X:a:b";
-        assert_eq!(
-            PolicyKey::parse(key, Os::Windows),
-            Ok(PolicyKey::Registry(target))
-        );
+        assert_eq!(PolicyKey::parse(key, Os::Windows), Ok(PolicyKey::Setting(target)));
         for wrong in [
             "REGISTRY:Software",
             "REGISTRY::n",
@@ -167,9 +186,51 @@ mod tests {
         }
     }
 
+    #[test]
+    fn domains_are_taken_apart_on_macos() {
+        let parse = |key: &str| PolicyKey::parse(key, Os::MacOs);
+        for (domain, name) in [
+            ("com.apple.loginwindow", "DisableFDEAutoLogin"),
+            ("/Library/Preferences/com.google.Chrome", "Home:Page"),
+            ("NSGlobalDomain", "AppleLocale"),
+        ] {
+            let target = SettingTarget {
+                path: domain.into(),
+                name: name.into(),
+            };
+            assert_eq!(
+                parse(&format!("DEFAULTS:{domain}:{name}")),
+                Ok(PolicyKey::Setting(target))
+            );
+        }
+        for wrong in [
+            "com.x",
+            "com.x:",
+            ":k",
+            "-g:k",
+            "d:-int",
+            "a/b:k",
+            "/:k",
+            "/a//b:k",
+            "/a/../b:k",
+            "../a:k",
+            "a\0:k",
+        ] {
+            assert_eq!(
+                parse(&format!("DEFAULTS:{wrong}")),
+                Err(KeyError::Domain),
+                "{wrong}"
+            );
+        }
+        assert_eq!(
+            PolicyKey::parse("DEFAULTS:com.x:k", Os::Linux),
+            Ok(PolicyKey::OtherSystem)
+        );
+    }
+
     proptest! {
         #[test]
-        fn any_key_is_taken_apart_without_panic(key in "(JSON:|REGISTRY:)?\\PC{0,60}") {
+        fn any_key_is_taken_apart_without_panic(key in "(JSON:|REGISTRY:|DEFAULTS:)?\\PC{0,60}") {
             for os in Os::ALL {
                 let _ = PolicyKey::parse(&key, os);
             }

@@ -1,11 +1,12 @@
 //! Policies of the module `REGISTRY`: values of the computer's registry, or of a user's.
 
-use super::key::{PolicyKey, RegistryTarget};
-use super::{Applied, Change, Summary, decide};
+use super::PolicyError;
+use super::key::SettingTarget;
+use super::settings::Settings;
 use crate::errors::with_causes;
-use crate::host::{Hive, Host, HostError, Os, RegistryKey, RegistryValue, RegistryView};
+use crate::host::{Hive, Host, HostError, RegistryKey, RegistryValue, RegistryView};
 use crate::inventory::windows::registry::text;
-use oco_protocol::policy::{MACHINE_SCOPE, Policies, ScopePolicies};
+use oco_protocol::policy::MACHINE_SCOPE;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ const WINDOWS: &str = r"SOFTWARE\Microsoft\Windows NT\CurrentVersion";
 
 /// A value that the registry cannot hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum ValueError {
+pub(super) enum ValueError {
     #[error("the number is out of bounds: expected 0 to 4294967295")]
     Number,
     #[error(
@@ -28,166 +29,21 @@ enum ValueError {
     Unnamed,
 }
 
-/// A policy that cannot be followed.
-#[derive(Debug, thiserror::Error)]
-enum RegistryError {
-    #[error(transparent)]
-    Value(#[from] ValueError),
-    #[error(transparent)]
-    Host(#[from] HostError),
-}
-
-/// The changes of one scope.
-#[derive(Debug, Default)]
-pub(super) struct ScopeChanges {
-    scope: String,
-    changes: Vec<(RegistryTarget, Change)>,
-}
-
-impl ScopeChanges {
-    /// Those of the computer.
-    pub(super) fn machine(changes: Vec<(RegistryTarget, Change)>) -> Self {
-        Self {
-            scope: MACHINE_SCOPE.to_owned(),
-            changes,
-        }
-    }
-}
-
-/// The changes for users, whose policies are in the registry only.
-pub(super) fn of_users(
-    stored: &Applied,
-    answer: &Policies,
-    known: bool,
-    summary: &mut Summary,
-) -> Vec<ScopeChanges> {
-    let sent = answer.0.keys().filter(|scope| *scope != MACHINE_SCOPE);
-    let scopes: BTreeSet<&String> = sent.chain(stored.others.keys()).collect();
-    let none = ScopePolicies::new();
-    scopes
-        .into_iter()
-        .map(|scope| {
-            let wanted = answer.0.get(scope).unwrap_or(&none);
-            let mut changes = Vec::new();
-            for change in decide(&stored.scope(scope), wanted, known) {
-                let (Change::Remove { key } | Change::Set { key, .. }) = &change;
-                match PolicyKey::parse(key, Os::Windows) {
-                    Ok(PolicyKey::Registry(target)) => changes.push((target, change)),
-                    Ok(_) => {
-                        tracing::info!(policy = %key, "for users, only policies of the registry are followed");
-                    }
-                    Err(error) => {
-                        tracing::error!(policy = %key, %error, "a policy is not followed");
-                        summary.failed += 1;
-                    }
-                }
-            }
-            ScopeChanges {
-                scope: scope.clone(),
-                changes,
-            }
-        })
-        .filter(|scope| !scope.changes.is_empty())
-        .collect()
-}
-
-/// Notes what may be there soon, in addition to what was applied.
-pub(super) fn announce(scope: &ScopeChanges, ahead: &mut Applied) {
-    let applied = ahead.scope(&scope.scope);
-    for (_, change) in &scope.changes {
-        if let Change::Set { key, value } = change {
-            let value = match applied.get(key) {
-                Some(before) => covering(before, value),
-                None => value.clone(),
-            };
-            ahead.note(&scope.scope, key, Some(value));
-        }
-    }
-}
-
-/// A value that has all entries of both, where they are of one kind.
-fn covering(before: &Value, next: &Value) -> Value {
-    match (before, next) {
-        (Value::Array(a), Value::Array(b)) if a.len() > b.len() => before.clone(),
-        (Value::Object(a), Value::Object(b)) => {
-            let both = a
-                .iter()
-                .chain(b)
-                .map(|(name, value)| (name.clone(), value.clone()));
-            Value::Object(both.collect())
-        }
-        _ => next.clone(),
-    }
-}
-
-/// Follows a scope's changes. One that cannot be followed costs itself only.
-pub(super) fn follow(
-    host: &dyn Host,
-    scope: &ScopeChanges,
-    stored: &Applied,
-    next: &mut Applied,
-    summary: &mut Summary,
-) {
-    if scope.changes.is_empty() {
-        return;
-    }
-    let opened = if scope.scope == MACHINE_SCOPE {
-        Ok(Some(Root::machine(host)))
+/// The registry of a scope; none if it is a user's who has no profile here.
+pub(super) fn open<'a>(host: &'a dyn Host, scope: &str) -> Result<Option<Box<dyn Settings + 'a>>, HostError> {
+    let root = if scope == MACHINE_SCOPE {
+        Some(Root::machine(host))
     } else {
-        Root::of_user(host, &scope.scope)
+        Root::of_user(host, scope)?
     };
-    let root = match opened {
-        Ok(Some(root)) => root,
-        Ok(None) => return forget_user(scope, next),
-        Err(error) => {
-            tracing::error!(scope = %scope.scope, policies = scope.changes.len(), error = %with_causes(&error), "policies are not followed");
-            summary.failed += scope.changes.len();
-            return;
-        }
-    };
-    let applied = stored.scope(&scope.scope);
-    let created = format!("REGISTRY:{}", scope.scope);
-    let mut keys = next.notes.created.remove(&created).unwrap_or_default();
-    for (target, change) in &scope.changes {
-        let (Change::Remove { key } | Change::Set { key, .. }) = change;
-        let value = match change {
-            Change::Set { value, .. } => Some(value),
-            Change::Remove { .. } => None,
-        };
-        match root.change(target, applied.get(key), value, &mut keys) {
-            Ok(()) => {
-                next.note(&scope.scope, key, value.cloned());
-                match value {
-                    Some(_) => summary.in_force += 1,
-                    None => summary.removed += 1,
-                }
-            }
-            Err(error) => {
-                tracing::error!(policy = %key, scope = %scope.scope, error = %with_causes(&error), "a policy is not followed");
-                summary.failed += 1;
-            }
-        }
-    }
-    if !keys.is_empty() {
-        next.notes.created.insert(created, keys);
-    }
-}
-
-/// A user who has no profile here has no registry either.
-fn forget_user(scope: &ScopeChanges, next: &mut Applied) {
-    tracing::info!(scope = %scope.scope, policies = scope.changes.len(), "policies for a user who is not known on this computer");
-    for (_, change) in &scope.changes {
-        if let Change::Remove { key } = change {
-            next.note(&scope.scope, key, None);
-        }
-    }
+    Ok(root.map(|root| Box::new(root) as Box<dyn Settings>))
 }
 
 /// One value, and the key that it is in.
 type Entry = (String, String);
 
 /// What a policy's value means: values in keys below the scope's root.
-fn entries(target: &RegistryTarget, value: &Value) -> Result<BTreeMap<Entry, RegistryValue>, ValueError> {
+fn entries(target: &SettingTarget, value: &Value) -> Result<BTreeMap<Entry, RegistryValue>, ValueError> {
     let below = |name: String, value: &Value| {
         if target.name.is_empty() {
             return Err(ValueError::Unnamed);
@@ -281,14 +137,41 @@ impl<'a> Root<'a> {
         }
     }
 
-    /// Brings a policy from what was applied to what is wanted; `created` are the keys that policies have made.
+    /// Takes note of the keys on the way to `path` that do not exist yet.
+    fn note_missing(&self, path: &str, created: &mut BTreeSet<String>) {
+        for path in ancestors(path) {
+            match self.host.registry_values(&self.key(path)) {
+                Err(error) if error.is_not_found() => created.insert(path.to_owned()),
+                _ => return,
+            };
+        }
+    }
+
+    /// Removes keys that policies have made and that nothing is in any more.
+    fn remove_created(&self, path: &str, created: &mut BTreeSet<String>) -> Result<(), HostError> {
+        for path in ancestors(path) {
+            let known = created
+                .iter()
+                .find(|known| known.eq_ignore_ascii_case(path))
+                .cloned();
+            let Some(known) = known else { break };
+            if !self.host.remove_empty_registry_key(&self.key(path))? {
+                break;
+            }
+            created.remove(&known);
+        }
+        Ok(())
+    }
+}
+
+impl Settings for Root<'_> {
     fn change(
         &self,
-        target: &RegistryTarget,
+        target: &SettingTarget,
         before: Option<&Value>,
         wanted: Option<&Value>,
         created: &mut BTreeSet<String>,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<(), PolicyError> {
         let wanted = match wanted {
             Some(value) => entries(target, value)?,
             None => BTreeMap::new(),
@@ -313,32 +196,6 @@ impl<'a> Root<'a> {
             if present.get(name) != Some(value) {
                 self.host.set_registry_value(&key, name, value)?;
             }
-        }
-        Ok(())
-    }
-
-    /// Takes note of the keys on the way to `path` that do not exist yet.
-    fn note_missing(&self, path: &str, created: &mut BTreeSet<String>) {
-        for path in ancestors(path) {
-            match self.host.registry_values(&self.key(path)) {
-                Err(error) if error.is_not_found() => created.insert(path.to_owned()),
-                _ => return,
-            };
-        }
-    }
-
-    /// Removes keys that policies have made and that nothing is in any more.
-    fn remove_created(&self, path: &str, created: &mut BTreeSet<String>) -> Result<(), HostError> {
-        for path in ancestors(path) {
-            let known = created
-                .iter()
-                .find(|known| known.eq_ignore_ascii_case(path))
-                .cloned();
-            let Some(known) = known else { break };
-            if !self.host.remove_empty_registry_key(&self.key(path))? {
-                break;
-            }
-            created.remove(&known);
         }
         Ok(())
     }

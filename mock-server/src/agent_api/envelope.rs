@@ -230,24 +230,6 @@ fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
         .flatten()
 }
 
-/// The body with `\uFFFD` for each `\u0000`, for databases that have no text with such a character; none where there is
-/// nothing to replace.
-pub(super) fn without_nul(body: &[u8]) -> Option<Vec<u8>> {
-    const NUL: &[u8] = b"\\u0000";
-    memchr::memmem::find(body, NUL)?;
-    let mut replaced = body.to_vec();
-    let mut at = 0;
-    while let Some(found) = replaced[at..].iter().position(|byte| *byte == b'\\') {
-        at += found;
-        if replaced[at..].starts_with(NUL) {
-            replaced[at..at + NUL.len()].copy_from_slice(b"\\ufffd");
-        }
-        // Whatever is escaped is no escape itself.
-        at = (at + 2).min(replaced.len());
-    }
-    Some(replaced)
-}
-
 /// Whether a `\uD800`..`\uDFFF` escape is not half of a pair. Checked on the whole body because parts of it are stored
 /// without being decoded.
 fn has_lone_surrogate(body: &[u8]) -> bool {
@@ -367,16 +349,6 @@ mod tests {
             let stored = format!("{{\"x\":{}}}", data(value).unwrap());
             assert!(serde_json::from_str::<Value>(&stored).is_ok(), "{value:.20}");
         }
-    }
-
-    #[test]
-    fn only_escapes_of_nul_are_replaced() {
-        let replaced = |text: &str| without_nul(text.as_bytes()).map(|text| String::from_utf8(text).unwrap());
-        assert_eq!(replaced(r#"{"a":"x"}"#), None);
-        assert_eq!(
-            replaced(r#"{"a":"\u0000x\\u0000\\\u0000"}"#).as_deref(),
-            Some(r#"{"a":"\ufffdx\\u0000\\\ufffd"}"#)
-        );
     }
 
     #[test]

@@ -21,7 +21,8 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 use utoipa::ToSchema;
 
-const MAX_HOSTNAME: usize = 200;
+/// Longest host name, characters.
+pub(super) const MAX_HOSTNAME: usize = 200;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -4,7 +4,9 @@ use super::openapi::NotFound;
 use super::{Body, Created, Path, created, five, text, yes};
 use crate::error::ApiError;
 use crate::state::ServerState;
-use crate::store::deployment_rules::{AddDeploymentRule, DeploymentRule, EnableDeploymentRule};
+use crate::store::deployment_rules::{
+    AddDeploymentRule, DeploymentRule, EnableDeploymentRule, RemoveDeploymentRule,
+};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -83,6 +85,23 @@ pub(crate) async fn create(
 #[serde(deny_unknown_fields)]
 pub(crate) struct Change {
     enabled: bool,
+}
+
+/// Removes a rule with its jobs.
+#[utoipa::path(delete, path = "/deployment-rules/{id}", operation_id = "remove_deployment_rule", tag = "deployments",
+    responses((status = 204, description = "Done"), NotFound))]
+pub(crate) async fn remove(
+    State(state): State<Arc<ServerState>>,
+    Path(id): Path<i64>,
+) -> Result<StatusCode, ApiError> {
+    let write = RemoveDeploymentRule {
+        cache: state.store.cache.clone(),
+        id,
+    };
+    match state.store.write(write).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(ApiError::NotFound(format!("deployment rule {id}"))),
+    }
 }
 
 /// Enables or disables a rule.

@@ -1,13 +1,14 @@
 //! Rules: events that computers are asked for, and passwords that they rotate.
 
-use super::openapi::Conflict;
-use super::{Body, Created, created, text};
+use super::openapi::{Conflict, NotFound};
+use super::{Body, Created, Path, created, text};
 use crate::error::ApiError;
 use crate::state::ServerState;
-use crate::store::events::{AddEventRule, EventRule};
+use crate::store::events::{AddEventRule, EventRule, RemoveRule, RuleKind};
 use crate::store::passwords::{AddPasswordRule, StoredPasswordRule};
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -81,6 +82,16 @@ fn default_validity() -> i64 {
     DEFAULT_VALIDITY
 }
 
+/// Removes an event rule; the events that came of it stay.
+#[utoipa::path(delete, path = "/event-rules/{id}", operation_id = "remove_event_rule", tag = "rules",
+    responses((status = 204, description = "Done"), NotFound))]
+pub(crate) async fn remove_event(
+    State(state): State<Arc<ServerState>>,
+    Path(id): Path<i64>,
+) -> Result<StatusCode, ApiError> {
+    remove(&state, RuleKind::Events, id).await
+}
+
 /// Password rules.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PasswordRules {
@@ -93,6 +104,25 @@ pub(crate) struct PasswordRules {
 pub(crate) async fn passwords(State(state): State<Arc<ServerState>>) -> Json<PasswordRules> {
     let password_rules = state.rules().passwords.clone();
     Json(PasswordRules { password_rules })
+}
+
+/// Removes a password rule; the passwords that came of it stay.
+#[utoipa::path(delete, path = "/password-rules/{id}", operation_id = "remove_password_rule", tag = "rules",
+    responses((status = 204, description = "Done"), NotFound))]
+pub(crate) async fn remove_password(
+    State(state): State<Arc<ServerState>>,
+    Path(id): Path<i64>,
+) -> Result<StatusCode, ApiError> {
+    remove(&state, RuleKind::Passwords, id).await
+}
+
+async fn remove(state: &ServerState, kind: RuleKind, id: i64) -> Result<StatusCode, ApiError> {
+    let removed = state.store.write(RemoveRule { kind, id }).await?;
+    state.reload_rules().await?;
+    match removed {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(ApiError::NotFound(format!("rule {id}"))),
+    }
 }
 
 /// Adds a password rule.

@@ -17,6 +17,9 @@ use std::sync::{Arc, LazyLock};
 /// handed to another thread and back, which costs more than its rows.
 const CHECK_IN_CHUNKS: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
 
+/// Most check-ins that can be a transaction of their own.
+pub(super) const ALONE: usize = CHECK_IN_CHUNKS[0];
+
 /// What a hello leaves behind every time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct CheckInRow {
@@ -29,6 +32,21 @@ pub(crate) struct CheckInRow {
     pub(crate) uptime: Option<f64>,
     pub(crate) battery_level: Option<f64>,
     pub(crate) battery_status: Option<i64>,
+}
+
+impl CheckInRow {
+    /// Of a computer that is known since then and has not checked in yet. It is not for the database.
+    pub(crate) fn none_yet(since: Timestamp) -> Self {
+        Self {
+            computer_id: 0,
+            agent_timestamp: Timestamp::ZERO,
+            seen_at: since,
+            answered_at: Timestamp::ZERO,
+            uptime: None,
+            battery_level: None,
+            battery_status: None,
+        }
+    }
 }
 
 /// Whether a check-in was newer than the one before; known once it is durable.
@@ -62,6 +80,7 @@ pub(crate) struct CheckIn(pub(crate) CheckInRow);
 impl Write for CheckIn {
     type Output = Accepted;
     const OPERATION: &'static str = "store a check-in";
+    const IS_CHECK_IN: bool = true;
 
     async fn apply(&self, batch: &mut Batch) -> Result<Accepted, sqlx::Error> {
         batch.check_in(self.0).await
@@ -80,10 +99,23 @@ pub(super) async fn flush_check_ins(
     } else {
         fill_up(&mut rows);
     }
+    let kind = if decided { Kind::Decided } else { Kind::Newer };
     for chunk in Chunks(&rows) {
-        write(connection, chunk, decided).await?;
+        write(connection, chunk, kind).await?;
     }
     Ok(())
+}
+
+/// Writes check-ins as a transaction of their own: its three statements are one text, which goes to the thread of the database
+/// and back once. Only where no other process decides, and for [`ALONE`] of them at most. What fails may leave the transaction
+/// open.
+pub(super) async fn write_check_ins_alone(
+    connection: &mut Connection,
+    pending: &BTreeMap<i64, PendingCheckIn>,
+) -> Result<(), sqlx::Error> {
+    let mut rows: Vec<CheckInRow> = pending.values().map(|pending| pending.row).collect();
+    fill_up(&mut rows);
+    write(connection, &rows, Kind::Alone).await
 }
 
 /// Repeats the last row up to the size of a statement, so that the rest takes one instead of several. A row that is written
@@ -95,29 +127,44 @@ fn fill_up(rows: &mut Vec<CheckInRow>) {
     }
 }
 
-/// The statements that write rows, by their number and whether it is decided already that the rows are new: long texts.
-static WRITES: LazyLock<BTreeMap<(usize, bool), Arc<str>>> = LazyLock::new(|| {
+/// How rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// Where they are newer than what is stored.
+    Newer,
+    /// In any case: it is decided already that they are newer.
+    Decided,
+    /// As [`Kind::Newer`], with a transaction around.
+    Alone,
+}
+
+/// The statements that write rows, by their number: long texts.
+static WRITES: LazyLock<BTreeMap<(usize, Kind), Arc<str>>> = LazyLock::new(|| {
     let row = format!("(?, ?, ?, ?, {OPTIONAL_FLOAT}, {OPTIONAL_FLOAT}, ?)");
-    let statement = |size: usize, decided: bool| {
-        let condition = match decided {
-            true => "",
-            false => {
+    let statement = |size: usize, kind: Kind| {
+        let condition = match kind {
+            Kind::Decided => "",
+            Kind::Newer | Kind::Alone => {
                 " WHERE excluded.agent_timestamp > check_ins.agent_timestamp OR excluded.agent_timestamp = 0"
             }
         };
+        let (begin, commit) = match kind {
+            Kind::Newer | Kind::Decided => ("", ""),
+            Kind::Alone => ("BEGIN IMMEDIATE; ", "; COMMIT"),
+        };
         format!(
-            "INSERT INTO check_ins (computer_id, agent_timestamp, seen_at, answered_at, uptime, battery_level, \
+            "{begin}INSERT INTO check_ins (computer_id, agent_timestamp, seen_at, answered_at, uptime, battery_level, \
              battery_status) VALUES {} ON CONFLICT (computer_id) DO UPDATE SET \
              agent_timestamp = excluded.agent_timestamp, seen_at = excluded.seen_at, \
              answered_at = excluded.answered_at, uptime = excluded.uptime, \
-             battery_level = excluded.battery_level, battery_status = excluded.battery_status{condition}",
+             battery_level = excluded.battery_level, battery_status = excluded.battery_status{condition}{commit}",
             vec![&*row; size].join(", ")
         )
     };
     CHECK_IN_CHUNKS
         .into_iter()
-        .flat_map(|size| [(size, false), (size, true)])
-        .map(|(size, decided)| ((size, decided), statement(size, decided).into()))
+        .flat_map(|size| [Kind::Newer, Kind::Decided, Kind::Alone].map(|kind| (size, kind)))
+        .map(|(size, kind)| ((size, kind), statement(size, kind).into()))
         .collect()
 });
 
@@ -135,9 +182,9 @@ impl<'a> Iterator for Chunks<'a> {
     }
 }
 
-async fn write(connection: &mut Connection, rows: &[CheckInRow], decided: bool) -> Result<(), sqlx::Error> {
+async fn write(connection: &mut Connection, rows: &[CheckInRow], kind: Kind) -> Result<(), sqlx::Error> {
     let sql = WRITES
-        .get(&(rows.len(), decided))
+        .get(&(rows.len(), kind))
         .ok_or_else(|| sqlx::Error::Protocol("no statement writes so many check-ins".into()))?;
     let mut query = sqlx::query(AssertSqlSafe(sql.clone()));
     for row in rows {
@@ -221,12 +268,7 @@ mod tests {
     fn row(computer_id: i64) -> CheckInRow {
         CheckInRow {
             computer_id,
-            agent_timestamp: Timestamp::ZERO,
-            seen_at: Timestamp::ZERO,
-            answered_at: Timestamp::ZERO,
-            uptime: None,
-            battery_level: None,
-            battery_status: None,
+            ..CheckInRow::none_yet(Timestamp::ZERO)
         }
     }
 

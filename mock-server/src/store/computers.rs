@@ -44,6 +44,26 @@ impl Write for Register {
     const OPERATION: &'static str = "register a computer";
 
     async fn apply(&self, batch: &mut Batch) -> Result<Registration, sqlx::Error> {
+        let computer = match self.give_keys(batch).await? {
+            Ok(computer) => computer,
+            Err(refused) => return Ok(refused),
+        };
+        let check_in = CheckInRow {
+            computer_id: computer.id,
+            ..self.check_in
+        };
+        batch.check_in(check_in).await?;
+        write_sections(batch, &computer, &self.sections).await?;
+        Ok(Registration::Done)
+    }
+}
+
+impl Register {
+    /// Stores the keys of a computer that has none, which is added if it is unknown. Else it says why it cannot.
+    pub(super) async fn give_keys(
+        &self,
+        batch: &mut Batch,
+    ) -> Result<Result<Arc<Computer>, Registration>, sqlx::Error> {
         let key = key_of(&self.hostname);
         // Before the name: another process that registers the same computer meanwhile is then found by its name.
         let owner = owner_of(batch, self.uid.as_deref()).await?;
@@ -53,11 +73,11 @@ impl Write for Register {
                 .fetch_optional(batch.connection())
                 .await?;
         if matches!(known, Some((_, Some(_)))) {
-            return Ok(Registration::AlreadyRegistered);
+            return Ok(Err(Registration::AlreadyRegistered));
         }
         let known = known.map(|(id, _)| id);
         if owner.is_some() && owner != known {
-            return Ok(Registration::UidTaken);
+            return Ok(Err(Registration::UidTaken));
         }
         let id = match known {
             Some(id) => id,
@@ -87,20 +107,11 @@ impl Write for Register {
         .await?
         .rows_affected();
         if given == 0 {
-            return Ok(Registration::AlreadyRegistered);
+            return Ok(Err(Registration::AlreadyRegistered));
         }
-        let check_in = CheckInRow {
-            computer_id: id,
-            ..self.check_in
-        };
-        batch.check_in(check_in).await?;
-        let computer = self.publish(batch, id);
-        write_sections(batch, &computer, &self.sections).await?;
-        Ok(Registration::Done)
+        Ok(Ok(self.publish(batch, id)))
     }
-}
 
-impl Register {
     /// Makes the keys valid for further requests, from the commit on.
     fn publish(&self, batch: &mut Batch, id: i64) -> Arc<Computer> {
         let before = self.cache.get(&self.hostname).filter(|before| before.id == id);

@@ -4,7 +4,7 @@
 
 use super::deployments::{FIRST_STATE, FIRST_STATE_TABLES};
 use super::jobs::recount;
-use super::rows::exists;
+use super::rows::{delete, exists};
 use super::{Batch, Cache, Store, StoreError, Write, micros};
 use oco_protocol::Timestamp;
 use serde::Serialize;
@@ -93,6 +93,26 @@ impl Write for EnableDeploymentRule {
             .rows_affected();
         make_jobs(batch, &self.cache, self.now).await?;
         Ok(changed > 0)
+    }
+}
+
+/// Removes a rule with its jobs.
+#[derive(Debug)]
+pub(crate) struct RemoveDeploymentRule {
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) id: i64,
+}
+
+impl Write for RemoveDeploymentRule {
+    /// False: there is no such rule.
+    type Output = bool;
+    const OPERATION: &'static str = "remove a deployment rule";
+    const IS_ADMINISTRATION: bool = true;
+
+    async fn apply(&self, batch: &mut Batch) -> Result<bool, sqlx::Error> {
+        let removed = delete(batch, "DELETE FROM deployment_rules WHERE id = ?", self.id).await?;
+        recount(batch, &self.cache).await?;
+        Ok(removed)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Events of computers and the rules that ask for them.
 
+use super::rows::delete;
 use super::{Batch, Computer, Store, StoreError, Write};
 use serde::Serialize;
 use std::sync::Arc;
@@ -52,6 +53,35 @@ impl Write for StoreEvents {
             last = id.or(last);
         }
         Ok(last)
+    }
+}
+
+/// What a rule asks computers for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RuleKind {
+    Events,
+    Passwords,
+}
+
+/// Removes a rule; what computers have sent by it stays.
+#[derive(Debug)]
+pub(crate) struct RemoveRule {
+    pub(crate) kind: RuleKind,
+    pub(crate) id: i64,
+}
+
+impl Write for RemoveRule {
+    /// False: there is no such rule.
+    type Output = bool;
+    const OPERATION: &'static str = "remove a rule";
+    const IS_ADMINISTRATION: bool = true;
+
+    async fn apply(&self, batch: &mut Batch) -> Result<bool, sqlx::Error> {
+        let sql = match self.kind {
+            RuleKind::Events => "DELETE FROM event_rules WHERE id = ?",
+            RuleKind::Passwords => "DELETE FROM password_rules WHERE id = ?",
+        };
+        delete(batch, sql, self.id).await
     }
 }
 

@@ -13,7 +13,6 @@
 //! computer that two processes take at the same time are both stored, each section with its digest, in either order.
 
 use super::cache::{Digests, key_of};
-use super::dialect::Dialect;
 use super::inventory::Section;
 use super::{Computer, ComputerState, Store, StoreError, timestamp};
 use oco_protocol::{Key, Timestamp};
@@ -91,11 +90,6 @@ impl Store {
     /// Whether other processes may use the same database.
     pub(crate) fn is_shared(&self) -> bool {
         self.readers.dialect().is_shared()
-    }
-
-    /// Whether a text may have the character U+0000 in it.
-    pub(crate) fn takes_nul(&self) -> bool {
-        self.readers.dialect() != Dialect::Postgres
     }
 
     /// Whether any computer has spoken the keyed generation, whichever process it has spoken to.

@@ -9,6 +9,7 @@ use super::connection::Pool;
 use super::inventory::SoftwareItem;
 use super::{Batch, Store, StoreError, placeholders};
 use futures::TryStreamExt;
+use futures::future::try_join_all;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use sqlx::AssertSqlSafe;
@@ -20,6 +21,9 @@ pub(crate) type Digest = [u8; 16];
 
 /// Rows of one statement: below SQLite's limit of bound values whatever the columns.
 const CHUNK: usize = 200;
+
+/// Parts that a search is read in, each on a connection of its own where there are as many.
+const SCANS: i64 = 2;
 
 /// The ids of all known software by digest.
 #[derive(Debug, Default)]
@@ -206,6 +210,12 @@ fn has_any(ids: impl Iterator<Item = i64>, wanted: &[i64]) -> bool {
     false
 }
 
+/// Cuts the ids up to `last` into ranges, first and last of each, to be read beside each other.
+fn ranges(last: i64) -> impl Iterator<Item = (i64, i64)> {
+    let length = last / SCANS + 1;
+    (0..SCANS).map(move |range| (range * length + 1, (range + 1) * length))
+}
+
 /// Software of some name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema, sqlx::FromRow)]
 #[schema(as = Software)]
@@ -242,7 +252,7 @@ impl Store {
         .map_err(StoreError::during("search software"))
     }
 
-    /// The computers that have any of `software`: one scan of the compact rows.
+    /// The computers that have any of `software`: one scan of the compact rows, on as many connections as there are for it.
     pub(crate) async fn computers_with(
         &self,
         software: &[SoftwareView],
@@ -253,31 +263,42 @@ impl Store {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let mut rows = sqlx::query_as::<_, (i64, Vec<u8>)>(
-            "SELECT computer_id, ids FROM computer_software ORDER BY computer_id",
-        )
-        .fetch(&self.readers);
-        let mut found = Vec::new();
-        while let Some((computer, ids)) = rows.try_next().await.map_err(failed())? {
-            if has_any(decode(&ids), &wanted) {
-                found.push(computer);
-            }
-        }
-        // The connection is needed again, and there may be only one.
-        drop(rows);
+        let last: Option<i64> = sqlx::query_scalar("SELECT MAX(computer_id) FROM computer_software")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(failed())?;
+        let ranges = ranges(last.unwrap_or(0)).map(|(first, last)| self.holders(&wanted, first, last));
+        let found = try_join_all(ranges).await.map_err(failed())?.concat();
         let mut computers = Vec::with_capacity(found.len());
         for chunk in found.chunks(CHUNK) {
             let sql = format!(
                 "SELECT id, hostname FROM computers WHERE id IN {} ORDER BY id",
                 placeholders(1, chunk.len())
             );
-            let mut query = sqlx::query_as(AssertSqlSafe(sql)).persistent(false);
+            let mut query = sqlx::query_as(AssertSqlSafe(sql)).persistent(chunk.len() == CHUNK);
             for id in chunk {
                 query = query.bind(id);
             }
             computers.extend(query.fetch_all(&self.readers).await.map_err(failed())?);
         }
         Ok(computers)
+    }
+
+    /// The computers from `first` to `last` that have any of the software with the ids `wanted`, which ascend.
+    async fn holders(&self, wanted: &[i64], first: i64, last: i64) -> Result<Vec<i64>, sqlx::Error> {
+        let mut rows = sqlx::query_as::<_, (i64, Vec<u8>)>(
+            "SELECT computer_id, ids FROM computer_software WHERE computer_id BETWEEN ? AND ? ORDER BY computer_id",
+        )
+        .bind(first)
+        .bind(last)
+        .fetch(&self.readers);
+        let mut found = Vec::new();
+        while let Some((computer, ids)) = rows.try_next().await? {
+            if has_any(decode(&ids), wanted) {
+                found.push(computer);
+            }
+        }
+        Ok(found)
     }
 
     /// The software of one computer, by name.
@@ -331,6 +352,14 @@ mod tests {
         #[test]
         fn damaged_bytes_never_fail(bytes: Vec<u8>) {
             prop_assert!(decode(&bytes).count() <= bytes.len());
+        }
+    }
+
+    #[test]
+    fn ranges_have_every_computer_once() {
+        for last in 0..50 {
+            let mut ids = ranges(last).flat_map(|(first, last)| first..=last);
+            assert!((1..=last).all(|id| ids.next() == Some(id)));
         }
     }
 

@@ -11,7 +11,9 @@
 //! knows whether the batch is stored: its writes are refused, neither acknowledged nor run again.
 
 use super::StoreError;
-use super::check_ins::{Accepted, CheckInRow, PendingCheckIn, flush_check_ins, note_answers};
+use super::check_ins::{
+    ALONE, Accepted, CheckInRow, PendingCheckIn, flush_check_ins, note_answers, write_check_ins_alone,
+};
 use super::connection::{Connection, Pool};
 use super::dialect::Dialect;
 use super::failure::{Failure, is_lost, may_recover};
@@ -39,6 +41,8 @@ pub(crate) trait Write: Send + Sync + 'static {
     /// Whether it changes what every process keeps in memory, or decides by what such writes have done. Of all processes
     /// that share a database one runs such a write at a time, and the others then read again.
     const IS_ADMINISTRATION: bool = false;
+    /// Whether it only adds to the batch's check-ins.
+    const IS_CHECK_IN: bool = false;
     /// Runs the statements within the batch.
     fn apply<'a>(
         &'a self,
@@ -60,27 +64,31 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    async fn begin(pool: &Pool) -> Result<Self, sqlx::Error> {
-        let begin = pool.dialect().begin();
-        let mut connection = pool.acquire().await?;
+    async fn begin(source: &mut Source) -> Result<Self, sqlx::Error> {
+        let begin = source.pool.dialect().begin();
+        let mut connection = source.take().await?;
         if connection.execute(begin).await.is_err() {
             // Whatever is left over of a batch before: it was not acknowledged.
             roll_back(&mut connection).await;
-            if pool.dialect().is_shared() {
+            if source.pool.dialect().is_shared() {
                 // The server may have gone away meanwhile, and a connection that is given back broken is not used again.
                 drop(connection);
-                connection = pool.acquire().await?;
+                connection = source.take().await?;
             }
             connection.execute(begin).await?;
         }
-        Ok(Self {
+        Ok(Self::on(connection))
+    }
+
+    fn on(connection: Connection) -> Self {
+        Self {
             connection,
             check_ins: BTreeMap::new(),
             answers: BTreeMap::new(),
             has_turn: false,
             effects: Vec::new(),
             new_software: HashMap::new(),
-        })
+        }
     }
 
     /// The connection to run statements on.
@@ -140,6 +148,16 @@ impl Batch {
         Ok(())
     }
 
+    /// Runs check-ins and nothing else.
+    async fn run_check_ins(&mut self, writes: &mut [Box<dyn Queued>]) -> Result<(), Failure> {
+        for write in writes {
+            write.apply(self).await.map_err(Failure::Undone)?;
+        }
+        write_check_ins_alone(&mut self.connection, &self.check_ins)
+            .await
+            .map_err(Failure::Undone)
+    }
+
     async fn run(&mut self, writes: &mut [Box<dyn Queued>]) -> Result<(), Failure> {
         for write in writes {
             write.apply(self).await.map_err(Failure::Undone)?;
@@ -164,6 +182,28 @@ async fn roll_back(connection: &mut Connection) {
     }
 }
 
+/// Where batches have their connection from.
+struct Source {
+    pool: Pool,
+    /// The connection of the batch before, where nobody else wants it: a pool asks every connection that comes back whether it
+    /// is alive, which is one more way to the thread of the database and back.
+    kept: Option<Connection>,
+    keeps: bool,
+}
+
+impl Source {
+    async fn take(&mut self) -> Result<Connection, sqlx::Error> {
+        match self.kept.take() {
+            Some(connection) => Ok(connection),
+            None => self.pool.acquire().await,
+        }
+    }
+
+    fn give_back(&mut self, connection: Connection) {
+        self.kept = Some(connection).filter(|_| self.keeps);
+    }
+}
+
 /// The queue of the writer task.
 pub(crate) struct Writer {
     queue: Mutex<Option<mpsc::Sender<Box<dyn Queued>>>>,
@@ -178,13 +218,18 @@ impl fmt::Debug for Writer {
 }
 
 impl Writer {
-    /// Starts the task.
-    pub(crate) fn start(pool: Pool) -> Self {
+    /// Starts the task. It keeps its connection, if it is `alone` on `pool`.
+    pub(crate) fn start(pool: Pool, alone: bool) -> Self {
+        let source = Source {
+            pool,
+            kept: None,
+            keeps: alone,
+        };
         let (sender, receiver) = mpsc::channel(QUEUE);
         Self {
             sender: sender.downgrade(),
             queue: Mutex::new(Some(sender)),
-            task: Mutex::new(Some(tokio::spawn(run(pool, receiver)))),
+            task: Mutex::new(Some(tokio::spawn(run(source, receiver)))),
         }
     }
 
@@ -228,11 +273,16 @@ struct Pending<W: Write> {
 }
 
 trait Queued: Send {
+    fn is_check_in(&self) -> bool;
     fn apply<'a>(&'a mut self, batch: &'a mut Batch) -> BoxFuture<'a, Result<(), sqlx::Error>>;
     fn acknowledge(self: Box<Self>, result: Result<(), sqlx::Error>);
 }
 
 impl<W: Write> Queued for Pending<W> {
+    fn is_check_in(&self) -> bool {
+        W::IS_CHECK_IN
+    }
+
     fn apply<'a>(&'a mut self, batch: &'a mut Batch) -> BoxFuture<'a, Result<(), sqlx::Error>> {
         Box::pin(async move {
             if W::IS_ADMINISTRATION {
@@ -259,11 +309,18 @@ impl<W: Write> Queued for Pending<W> {
     }
 }
 
-async fn run(pool: Pool, mut receiver: mpsc::Receiver<Box<dyn Queued>>) {
+async fn run(mut source: Source, mut receiver: mpsc::Receiver<Box<dyn Queued>>) {
     let mut writes = Vec::with_capacity(BATCH);
     while receiver.recv_many(&mut writes, BATCH).await > 0 {
+        // Whoever is about to write queues up, too: nobody waits longer for it than one turn of the runtime.
+        tokio::task::yield_now().await;
+        while writes.len() < BATCH
+            && let Ok(write) = receiver.try_recv()
+        {
+            writes.push(write);
+        }
         if writes.len() > 1 {
-            match run_batch(&pool, &mut writes).await {
+            match run_batch(&mut source, &mut writes).await {
                 Ok(()) => {
                     writes.drain(..).for_each(|write| write.acknowledge(Ok(())));
                     continue;
@@ -283,18 +340,22 @@ async fn run(pool: Pool, mut receiver: mpsc::Receiver<Box<dyn Queued>>) {
             }
         }
         for mut write in writes.drain(..) {
-            let result = run_alone(&pool, &mut write).await;
+            let result = run_alone(&mut source, &mut write).await;
             write.acknowledge(result);
         }
     }
 }
 
 /// Runs one write, in a shared database more than once where it meets others.
-async fn run_alone(pool: &Pool, write: &mut Box<dyn Queued>) -> Result<(), sqlx::Error> {
-    let attempts = if pool.dialect().is_shared() { ATTEMPTS } else { 1 };
+async fn run_alone(source: &mut Source, write: &mut Box<dyn Queued>) -> Result<(), sqlx::Error> {
+    let attempts = if source.pool.dialect().is_shared() {
+        ATTEMPTS
+    } else {
+        1
+    };
     let mut attempt = 1;
     loop {
-        match run_batch(pool, std::slice::from_mut(write)).await {
+        match run_batch(source, std::slice::from_mut(write)).await {
             Err(Failure::Undone(error)) if attempt < attempts && may_recover(&error) => {
                 tracing::debug!(error = %error, attempt, "a write is run again");
                 attempt += 1;
@@ -304,11 +365,24 @@ async fn run_alone(pool: &Pool, write: &mut Box<dyn Queued>) -> Result<(), sqlx:
     }
 }
 
-async fn run_batch(pool: &Pool, writes: &mut [Box<dyn Queued>]) -> Result<(), Failure> {
-    let mut batch = Batch::begin(pool).await.map_err(Failure::Undone)?;
-    let result = batch.run(writes).await;
+async fn run_batch(source: &mut Source, writes: &mut [Box<dyn Queued>]) -> Result<(), Failure> {
+    let only_check_ins = !source.pool.dialect().is_shared()
+        && writes.len() <= ALONE
+        && writes.iter().all(|write| write.is_check_in());
+    let (mut batch, result) = if only_check_ins {
+        let mut batch = Batch::on(source.take().await.map_err(Failure::Undone)?);
+        let result = batch.run_check_ins(writes).await;
+        (batch, result)
+    } else {
+        let mut batch = Batch::begin(source).await.map_err(Failure::Undone)?;
+        let result = batch.run(writes).await;
+        (batch, result)
+    };
     match result {
-        Ok(()) => batch.effects.into_iter().for_each(|effect| effect()),
+        Ok(()) => {
+            source.give_back(batch.connection);
+            batch.effects.into_iter().for_each(|effect| effect());
+        }
         Err(_) => roll_back(&mut batch.connection).await,
     }
     result
@@ -362,7 +436,7 @@ mod tests {
     async fn a_failing_write_fails_alone_and_the_rest_of_its_batch_is_stored() {
         let folder = tempfile::tempdir().unwrap();
         let pool = database(&folder.path().join("db")).await;
-        let writer = Writer::start(pool.clone());
+        let writer = Writer::start(pool.clone(), false);
         let results = futures::future::join_all((0..50).map(|number| writer.submit(Note(number)))).await;
         for (number, result) in (0..).zip(results) {
             match result {
@@ -376,6 +450,49 @@ mod tests {
         assert_eq!(count(&pool).await, 49);
     }
 
+    fn check_in(computer_id: i64, at: u64) -> super::super::check_ins::CheckIn {
+        super::super::check_ins::CheckIn(CheckInRow {
+            computer_id,
+            agent_timestamp: Timestamp::from_micros(at),
+            seen_at: Timestamp::from_micros(at),
+            answered_at: Timestamp::ZERO,
+            uptime: None,
+            battery_level: Some(0.5),
+            battery_status: None,
+        })
+    }
+
+    #[tokio::test]
+    async fn a_failing_check_in_fails_alone_and_an_older_one_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let pool = database(&folder.path().join("db")).await;
+        sqlx::query(
+            "CREATE TABLE check_ins (computer_id INTEGER PRIMARY KEY CHECK (computer_id <> 13), \
+             agent_timestamp INTEGER, seen_at INTEGER, answered_at INTEGER, uptime REAL, battery_level REAL, \
+             battery_status INTEGER)",
+        )
+        .execute(&pool)
+        .await
+        .unwrap();
+        let writer = Writer::start(pool.clone(), false);
+        for at in [7, 9, 8] {
+            let check_ins = (0..50).map(|computer| writer.submit(check_in(computer, at)));
+            let results = futures::future::join_all(check_ins).await;
+            let failed: Vec<_> = (0..)
+                .zip(results)
+                .filter_map(|(id, result)| result.is_err().then_some(id))
+                .collect();
+            assert_eq!(failed, [13]);
+        }
+        let stored: Vec<(i64, f64)> = sqlx::query_as("SELECT agent_timestamp, battery_level FROM check_ins")
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+        assert_eq!(stored, [(9, 0.5); 49]);
+        writer.submit(Note(1)).await.unwrap();
+        assert_eq!(count(&pool).await, 1, "no transaction is left open");
+    }
+
     #[tokio::test]
     async fn a_full_disk_fails_writes_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
@@ -384,7 +501,7 @@ mod tests {
             .fetch_all(&pool)
             .await
             .unwrap();
-        let writer = Writer::start(pool.clone());
+        let writer = Writer::start(pool.clone(), false);
         let results = futures::future::join_all((100..150).map(|number| writer.submit(Note(number)))).await;
         let stored = results.iter().filter(|result| result.is_ok()).count();
         let refusal = results.into_iter().find_map(Result::err).unwrap();
@@ -405,7 +522,7 @@ mod tests {
     async fn queued_writes_are_finished_at_the_end_and_later_ones_refused() {
         let folder = tempfile::tempdir().unwrap();
         let pool = database(&folder.path().join("db")).await;
-        let writer = Writer::start(pool.clone());
+        let writer = Writer::start(pool.clone(), false);
         let (written, ()) = futures::future::join(writer.submit(Note(1)), writer.stop()).await;
         assert_eq!(written.unwrap(), 1);
         let late = writer.submit(Note(2)).await.unwrap_err();

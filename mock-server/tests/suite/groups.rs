@@ -61,6 +61,14 @@ async fn a_deployment_rule_gives_each_computer_of_its_group_the_packages_it_lack
         jobs.iter().all(|job| job.as_str().unwrap() > "dynamic-3"),
         "{jobs:?}"
     );
+    let twin =
+        json!({"name": "twin", "computer_group": computers, "package_group": packages, "enabled": true});
+    let twin = server.create("/deployment-rules", twin).await["id"].clone();
+    assert_eq!(other.jobs(&server).await.len(), 4);
+    server
+        .change("DELETE", &format!("/deployment-rules/{twin}"), None)
+        .await;
+    assert_eq!(other.jobs(&server).await, jobs, "a rule's jobs go with it");
     server
         .change("DELETE", &format!("/groups/computers/{computers}"), None)
         .await;
@@ -210,6 +218,7 @@ async fn what_groups_do_not_have_is_refused() {
             "/deployment-rules",
             Some(json!({"name": "r", "computer_group": 1, "package_group": 1})),
         ),
+        ("DELETE", "/deployment-rules/9", None),
         ("PUT", "/deployment-rules/9", Some(json!({"enabled": true}))),
         ("DELETE", "/computers/9", None),
         ("DELETE", "/packages/9", None),

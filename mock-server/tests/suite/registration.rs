@@ -178,3 +178,91 @@ async fn only_the_latest_password_of_an_account_decides() {
     assert_eq!(rules.as_array().unwrap().len(), 1);
     assert_eq!(rules[0]["old_password"], "third");
 }
+
+/// What `/computers/registered` says about computers: how many are registered, and why the others are not.
+async fn register_all(server: &TestServer, computers: Value) -> (Value, Value) {
+    let body = json!({"computers": computers, "inventories_over": 3600});
+    let (status, answer) = server.rest("POST", "/computers/registered", Some(body)).await;
+    assert_eq!(status, 200, "{answer}");
+    (answer["registered"].clone(), answer["refused"].clone())
+}
+
+/// An agent that has the keys of a computer which it has not registered itself.
+fn with_keys(hostname: &str) -> TestAgent {
+    let mut agent = TestAgent::new(hostname);
+    agent.agent_key = format!("agent-key-of-{hostname}");
+    agent.server_key = format!("server-key-of-{hostname}");
+    agent
+}
+
+fn computer(agent: &TestAgent) -> Value {
+    json!({"hostname": agent.hostname, "uid": agent.uid, "agent_key": agent.agent_key, "server_key": agent.server_key,
+        "agent_version": "1.2.0"})
+}
+
+#[tokio::test]
+async fn a_fleet_is_registered_at_once_and_its_inventories_come_due_one_after_the_other() {
+    let server = TestServer::start_with(|config| config.self_registration = Some(false)).await;
+    server.create("/computers", json!({"hostname": "Known"})).await;
+    let mut agents = ["known", "b", "c", "d"].map(with_keys);
+    let computers: Vec<_> = agents.iter().map(computer).collect();
+    for _ in 0..2 {
+        let answer = register_all(&server, json!(computers)).await;
+        assert_eq!(answer, (4.into(), json!([])), "the same again changes nothing");
+    }
+    assert_eq!(server.get("/computers").await["total"], 4);
+    let computer = &server.get("/computers/2").await["computer"];
+    assert_eq!(
+        (&computer["state"], &computer["seen_at"]),
+        (&"inventoried".into(), &Value::Null)
+    );
+    // The interval is 7200 s; the oldest inventory is 3600 s old, the latest one 900 s.
+    for (seconds, due) in [(0, 0), (3600, 1), (900, 2), (1800, 4)] {
+        server.clock.forward(seconds);
+        let mut wanted = 0;
+        for agent in &mut agents {
+            let hello = agent.hello(&server).await;
+            assert!(hello["agent-key"].is_null() && hello["server-key"].is_null());
+            wanted += u64::from(hello["update"] == 1);
+        }
+        assert_eq!(wanted, due, "after {seconds} s more");
+    }
+}
+
+#[tokio::test]
+async fn of_a_fleet_those_are_refused_that_are_known_with_other_keys_or_share_a_uid() {
+    let server = TestServer::start().await;
+    let mut before = TestAgent::registered(&server, "before").await;
+    let mut copy = with_keys("copy");
+    copy.uid = before.uid.to_uppercase();
+    let mut good = with_keys("good");
+    let mut twice = with_keys("GOOD");
+    twice.agent_key = "another".into();
+    let fleet = [&with_keys("before"), &copy, &good, &twice].map(computer);
+    let (registered, refused) = register_all(&server, json!(fleet)).await;
+    assert_eq!(registered, 1);
+    assert_eq!(
+        refused,
+        json!([
+            {"hostname": "before", "reason": "it is registered with other keys"},
+            {"hostname": "copy", "reason": "its uid belongs to another computer"},
+            {"hostname": "GOOD", "reason": "it is registered with other keys"},
+        ])
+    );
+    good.hello(&server).await;
+    before.hello(&server).await;
+    assert_eq!(server.get("/computers").await["total"], 2);
+}
+
+#[tokio::test]
+async fn a_fleet_survives_a_restart_of_the_server_with_its_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = format!("sqlite:{}", folder.path().join("oco.db").display());
+    let start = || TestServer::start_with(|config| config.database.clone_from(&database));
+    let server = start().await;
+    let mut agent = with_keys("pc");
+    register_all(&server, json!([computer(&agent)])).await;
+    server.stop().await;
+    let server = start().await;
+    assert_eq!(agent.hello(&server).await["update"], 0);
+}

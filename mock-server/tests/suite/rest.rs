@@ -192,6 +192,31 @@ async fn rules_reach_the_hello_and_their_results_are_kept() {
         agent.hello(&server).await["update-passwords"][0]["username"],
         "admin"
     );
+    for rule in ["/event-rules/1", "/password-rules/1"] {
+        assert_eq!(server.rest("DELETE", rule, None).await.0, 204);
+        assert_eq!(server.rest("DELETE", rule, None).await.0, 404);
+    }
+    let hello = agent.hello(&server).await;
+    assert_eq!(
+        (&hello["events"], &hello["update-passwords"]),
+        (&json!([]), &json!([]))
+    );
+    let kept = server.get("/computers/1/passwords").await["passwords"].clone();
+    assert_eq!(kept.as_array().unwrap().len(), 1, "what was sent stays");
+}
+
+#[tokio::test]
+async fn a_text_with_nul_is_taken_by_every_database() {
+    let server = TestServer::start().await;
+    let group = server
+        .create("/groups/computers", json!({"name": "a\u{0}b"}))
+        .await;
+    assert_eq!(group["id"], 1);
+    let name = &server.get("/groups/computers").await["groups"][0]["name"];
+    assert!(
+        ["a\u{0}b", "a\u{fffd}b"].contains(&name.as_str().unwrap()),
+        "{name}"
+    );
 }
 
 #[tokio::test]

@@ -118,7 +118,7 @@ impl ClientApi {
     pub fn new(agent_url: &Url, credentials: Credentials, ca: Option<&Path>) -> Result<Self, ClientError> {
         let path = agent_url.path().rsplit_once('/').map_or("", |(folder, _)| folder);
         Ok(Self {
-            http: http::client(ca, TIME_LIMIT)?,
+            http: http::client(agent_url, ca, TIME_LIMIT)?,
             url: beside(agent_url, &format!("{path}{API_PATH}")),
             credentials,
         })

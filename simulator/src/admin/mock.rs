@@ -3,13 +3,48 @@
 use super::{Admin, AdminError, Created};
 use crate::scenario::{EventRule, PasswordRule, PolicySet, ServerFault, Settings};
 use reqwest::{Method, StatusCode};
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::time::Duration;
+
+/// Computers registered with one request; the server's limit.
+pub const REGISTRATIONS: usize = super::PAGE;
 
 #[derive(Deserialize)]
 struct Committed {
     committed: u64,
+}
+
+#[derive(Deserialize)]
+struct CurrentSettings {
+    update_interval: u64,
+}
+
+/// A computer to be registered. Its keys are secrets.
+#[derive(Serialize)]
+pub struct Registration<'a> {
+    /// Host name.
+    pub hostname: &'a str,
+    /// UUID, or the host name where there is none.
+    pub uid: &'a str,
+    /// What its agent signs with.
+    pub agent_key: &'a str,
+    /// What the server signs with for it.
+    pub server_key: &'a str,
+    /// Which agent it runs.
+    pub agent_version: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Registered {
+    refused: Vec<Refused>,
+}
+
+#[derive(Deserialize)]
+struct Refused {
+    hostname: String,
+    reason: String,
 }
 
 impl Admin {
@@ -23,6 +58,31 @@ impl Admin {
         self.call::<IgnoredAny>(action, Method::PUT, "settings", Some(&body))
             .await
             .map(drop)
+    }
+
+    /// The age at which the server asks for an inventory again.
+    pub async fn update_interval(&self) -> Result<Duration, AdminError> {
+        let settings: CurrentSettings = self
+            .call("read the settings", Method::GET, "settings", None)
+            .await?;
+        Ok(Duration::from_secs(settings.update_interval))
+    }
+
+    /// Registers computers, at most [`REGISTRATIONS`]; their last inventories count as sent within the time given.
+    pub async fn register(
+        &self,
+        computers: &[Registration<'_>],
+        inventories_over: Duration,
+    ) -> Result<(), AdminError> {
+        let action = "register the fleet's computers";
+        let body = json!({ "computers": computers, "inventories_over": inventories_over.as_secs().max(1) });
+        let registered: Registered = self
+            .call(action, Method::POST, "computers/registered", Some(&body))
+            .await?;
+        match registered.refused.into_iter().next() {
+            None => Ok(()),
+            Some(Refused { hostname, reason }) => Err(AdminError::NotRegistered { hostname, reason }),
+        }
     }
 
     /// Replaces the policies for all computers.

@@ -35,6 +35,10 @@ pub enum Topic {
     Journal,
     /// Users of a directory.
     Directory,
+    /// Applications beside the distribution's packages.
+    Applications,
+    /// Checks of services that an administrator has set up.
+    ServiceChecks,
 }
 
 /// A stream of draws.

@@ -5,13 +5,14 @@ mod block_devices;
 pub(super) mod devices;
 pub(super) mod edid;
 mod journal;
+mod packages;
 mod sssd;
 mod wtmp;
 mod wtmpdb;
 
 use super::hardware::Form;
 use super::profile::Release;
-use super::{Draw, Profile, Topic, release, software};
+use super::{Draw, Profile, Topic, release};
 use oco_agent::host::CommandOutput;
 use std::fmt::Write;
 use std::io;
@@ -38,6 +39,9 @@ pub(crate) fn read_file(profile: &Profile, path: &str, now: SystemTime) -> io::R
     if let Some(content) = devices::read_file(profile, path, now) {
         return content;
     }
+    if let Some(content) = packages::read_file(profile, release, path, now) {
+        return content;
+    }
     if let (Some(property), Some(board)) = (path.strip_prefix(DEVICE_TREE), device_tree(profile)) {
         return match property {
             "model" => Ok(format!("{}\0", board.model).into_bytes()),
@@ -56,10 +60,6 @@ pub(crate) fn read_file(profile: &Profile, path: &str, now: SystemTime) -> io::R
             Some(on) => Ok(vec![6, 0, 0, 0, u8::from(on)]),
             None => Err(io::ErrorKind::NotFound.into()),
         },
-        "/var/lib/dpkg/status" => match release.dpkg_suffix {
-            Some(suffix) => Ok(software::debian::status(profile, suffix, now)),
-            None => Err(io::ErrorKind::NotFound.into()),
-        },
         wtmpdb::DATABASE if wtmpdb::is_used(release) => Ok(b"SQLite format 3\0".to_vec()),
         "/var/log/wtmp" if !wtmpdb::is_used(release) => Ok(wtmp::wtmp(profile, now)),
         "/etc/hosts" => Ok(hosts(profile)),
@@ -71,14 +71,16 @@ pub(crate) fn read_file(profile: &Profile, path: &str, now: SystemTime) -> io::R
 }
 
 /// Names in a folder.
-pub(crate) fn list_folder(profile: &Profile, path: &str) -> io::Result<Vec<String>> {
+pub(crate) fn list_folder(profile: &Profile, path: &str, now: SystemTime) -> io::Result<Vec<String>> {
+    let Release::Linux(release) = profile.release else {
+        return Err(io::ErrorKind::NotFound.into());
+    };
     match path {
         "/sys/firmware/efi" if profile.uefi => Ok(vec!["efivars".into(), "fw_platform_size".into()]),
         sssd::FOLDER => sssd::list(profile),
-        _ => match devices::list_folder(profile, path) {
-            Some(names) => Ok(names),
-            None => block_devices::list_folder(profile, path),
-        },
+        _ => devices::list_folder(profile, path)
+            .or_else(|| packages::list_folder(profile, release, path, now))
+            .map_or_else(|| block_devices::list_folder(profile, path), Ok),
     }
 }
 
@@ -89,16 +91,22 @@ pub(crate) fn run(
     args: &[&str],
     now: SystemTime,
 ) -> io::Result<CommandOutput> {
+    let Release::Linux(release) = profile.release else {
+        return Err(io::ErrorKind::NotFound.into());
+    };
     match program {
-        "journalctl" => Ok(CommandOutput {
-            code: Some(0),
-            stdout: journal::print(profile, args, now),
-        }),
-        "wtmpdb" if matches!(profile.release, Release::Linux(release) if wtmpdb::is_used(release)) => {
-            Ok(wtmpdb::last(profile, now))
-        }
+        "journalctl" => journal::run(profile, release, args, now),
+        "wtmpdb" if wtmpdb::is_used(release) => Ok(wtmpdb::last(profile, now)),
         "stat" => block_devices::stat(profile, args, now),
-        _ => Err(io::ErrorKind::NotFound.into()),
+        "zfs" => block_devices::zfs(profile, now),
+        "xrandr" => {
+            let stdout = devices::xrandr(profile, args).ok_or(io::ErrorKind::NotFound)?;
+            Ok(CommandOutput {
+                code: Some(0),
+                stdout,
+            })
+        }
+        _ => packages::run(profile, release, program, now).ok_or_else(|| io::ErrorKind::NotFound.into()),
     }
 }
 

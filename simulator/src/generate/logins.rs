@@ -9,6 +9,8 @@ const REMEMBERED: u64 = 14;
 /// What the clock of some machines said once: 1996.
 const WRONG_CLOCK: u32 = 820_454_400;
 const DAY: u64 = 24 * 3600;
+/// How long people stay.
+const SHIFT: u64 = 8 * 3600;
 
 /// A login.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +45,22 @@ impl Profile {
             self.sessions_of_day(day, &users, now, &mut sessions);
         }
         sessions
+    }
+
+    /// Account names of those who are logged in, each once.
+    pub fn present_users(&self, now: SystemTime) -> Vec<String> {
+        let latest = Self::seconds(now).saturating_sub(SHIFT);
+        let sessions = self.sessions(now).into_iter();
+        let mut users: Vec<String> = sessions
+            .filter(|session| u64::from(session.at) > latest)
+            .map(|session| match self.machine.os {
+                Os::Windows => self.windows_account(&session).0,
+                Os::Linux | Os::MacOs => session.user,
+            })
+            .collect();
+        users.sort();
+        users.dedup();
+        users
     }
 
     fn sessions_of_day(&self, day: u64, users: &[String], now: u64, sessions: &mut Vec<Session>) {

@@ -52,6 +52,9 @@ pub(crate) fn read_file(profile: &Profile, path: &str, now: SystemTime) -> io::R
             Ok(devices::printers(profile))
         };
     }
+    if let Some(ppd) = devices::ppd(profile, path) {
+        return Ok(ppd);
+    }
     let folder = path
         .strip_prefix("/Applications/")
         .and_then(|path| path.strip_suffix(".app/Contents/Info.plist"));
@@ -114,7 +117,7 @@ pub(crate) fn run(
         ("pmset", ["-g", "batt"]) => done(peripherals::power(profile, now)),
         ("ioreg", ["-a", "-l", "-p", "IOUSB"]) => done(peripherals::usb(profile)?),
         ("system_profiler", ["-json", "SPHardwareDataType"]) => done(hardware_report(profile)),
-        ("defaults", ["read", "-g", "AppleLocale"]) if profile.defects.no_locale => Ok(CommandOutput {
+        ("defaults", ["read", _, "AppleLocale"]) if profile.defects.no_locale => Ok(CommandOutput {
             code: Some(1),
             stdout: Vec::new(),
         }),

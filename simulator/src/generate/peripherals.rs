@@ -69,14 +69,52 @@ pub struct Printer {
     pub driver: &'static str,
     /// Its address.
     pub uri: &'static str,
-    /// Paper that an administrator has set.
+    /// Its paper, if anything tells.
     pub paper: Option<&'static str>,
+    /// How it is.
+    pub mood: Mood,
+}
+
+/// How a printer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    /// It waits for jobs.
+    Idle,
+    /// It has stopped: there is no paper.
+    NoPaper,
+    /// Its queue takes no jobs. What it is and has is in its driver's file only.
+    Rejecting,
+    /// It is switched off, as label printers are until somebody needs a label.
+    Off,
+}
+
+/// What the kernel's driver of a battery tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatteryDriver {
+    /// Energy, and there is a power supply unit.
+    Energy,
+    /// Charge, and there are a wireless mouse's battery and an empty bay, too.
+    Charge,
+    /// Percent, and a USB port feeds it.
+    Percent,
+    /// Nothing: its contacts are dirty.
+    Mute,
 }
 
 impl Screen {
-    /// Whether Windows' driver has lost its EDID.
+    /// Whether Windows' driver has lost its EDID, or most of it.
     pub fn driver_has_no_edid(&self) -> bool {
-        self.week % 8 == 5
+        self.week % 8 == 5 || self.is_behind_an_adapter()
+    }
+
+    /// Whether an adapter passes on only a part of its EDID.
+    pub fn is_behind_an_adapter(&self) -> bool {
+        self.week % 8 == 6
+    }
+
+    /// Whether the checksum of its EDID is wrong, as that of many monitors which work.
+    pub fn has_wrong_checksum(&self) -> bool {
+        self.week % 8 == 3
     }
 }
 
@@ -86,13 +124,23 @@ impl Printer {
         match self.uri.split(':').next() {
             Some("socket") => "IP_192.0.2.40",
             Some("usb") => "USB001",
+            Some("smb") => r"\\server.corp.example\queue",
             _ => "WSD-3d8f2a10-5e7b-4c61-9c3a-0a1b2c3d4e5f.0032",
         }
     }
 
-    /// Label printers are switched on when somebody needs a label.
-    pub fn is_off(&self) -> bool {
-        self.name == "labels"
+    /// Its address without the password that is in it.
+    pub fn public_uri(&self) -> String {
+        self.uri.replace("print:geheim@", "")
+    }
+
+    /// Dots an inch, across and down.
+    pub fn dots(&self) -> (u16, u16) {
+        match self.mood {
+            Mood::NoPaper => (600, 1200),
+            Mood::Rejecting => (300, 300),
+            Mood::Idle | Mood::Off => (600, 600),
+        }
     }
 }
 
@@ -190,24 +238,41 @@ static USB_DEVICES: [UsbDevice; 7] = [
     },
 ];
 
-static PRINTERS: [Printer; 3] = [
+static PRINTERS: [Printer; 5] = [
     Printer {
         name: "Office_3",
         driver: "HP Color LaserJet MFP M480 Postscript (recommended)",
         uri: "socket://192.0.2.40:9100",
         paper: Some("A4"),
+        mood: Mood::Idle,
     },
     Printer {
         name: "labels",
         driver: "Zebra ZPL Label Printer",
         uri: "usb://Zebra/ZD420?serial=50J1",
         paper: Some("w288h432"),
+        mood: Mood::Off,
     },
     Printer {
         name: "Brother_HL-L2350DW",
         driver: "Brother HL-L2350DW series, driverless, cups-filters 1.28.17",
         uri: "ipps://Brother%20HL-L2350DW._ipps._tcp.local/",
         paper: None,
+        mood: Mood::Idle,
+    },
+    Printer {
+        name: "Plotter",
+        driver: "HP DesignJet T650 Postscript",
+        uri: "socket://192.0.2.41:9100",
+        paper: None,
+        mood: Mood::NoPaper,
+    },
+    Printer {
+        name: "Kanzlei",
+        driver: "KONICA MINOLTA bizhub C258",
+        uri: "smb://print:geheim@server.corp.example/queue",
+        paper: Some("Letter"),
+        mood: Mood::Rejecting,
     },
 ];
 
@@ -220,6 +285,7 @@ const DEVICES: u64 = 1;
 const QUEUES: u64 = 2;
 const BATTERY: u64 = 3;
 const LISTS: u64 = 4;
+const DRIVER: u64 = 5;
 
 impl Charge {
     /// As systems say it that know no fractions of a percent.
@@ -303,10 +369,24 @@ impl Profile {
         PRINTERS.iter().filter(|_| draw.permille(share)).collect()
     }
 
-    /// The battery of a notebook: charged for five of eight hours, used in the others.
+    /// What a notebook's battery tells; other machines have none.
+    pub fn battery_driver(&self) -> Option<BatteryDriver> {
+        let kind = Draw::new(self.machine, Topic::Peripherals, DRIVER).below(1000);
+        (self.model.form == Form::Laptop).then_some(match kind {
+            0..=599 => BatteryDriver::Energy,
+            600..=799 => BatteryDriver::Charge,
+            800..=949 => BatteryDriver::Percent,
+            _ => BatteryDriver::Mute,
+        })
+    }
+
+    /// The battery of a notebook, as far as it tells: charged for five of eight hours, used in the others.
     pub fn charge(&self, now: SystemTime) -> Option<Charge> {
         const HOUR: u64 = 3600;
-        if self.model.form != Form::Laptop {
+        if self
+            .battery_driver()
+            .is_none_or(|driver| driver == BatteryDriver::Mute)
+        {
             return None;
         }
         let phase = Draw::new(self.machine, Topic::Peripherals, BATTERY).between(0, 8 * HOUR);

@@ -15,24 +15,50 @@ pub struct Linux {
     pub kernel: &'static str,
     /// What Debian's kernels have at their end.
     pub kernel_has_arch: bool,
-    /// What the distribution puts behind a package's version when it updates one; none: no dpkg.
-    pub dpkg_suffix: Option<&'static str>,
+    /// How it keeps its packages.
+    pub packages: Packages,
+    /// What it puts behind a package's version when it updates one, before a number.
+    pub suffix: &'static str,
+    /// What is at the end of every version of its packages.
+    pub package_tag: &'static str,
     /// Whether os-release is only below `/usr/lib`, as in minimal images.
     pub only_usr_lib: bool,
+}
+
+impl Linux {
+    /// Whether its system programs are as old as Red Hat 7.
+    pub fn is_of_2014(&self) -> bool {
+        self.package_tag == ".el7"
+    }
+}
+
+/// A package manager with its database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packages {
+    /// dpkg: `/var/lib/dpkg/status`.
+    Dpkg,
+    /// rpm, with its database at that path.
+    Rpm(&'static str),
+    /// pacman: `/var/lib/pacman/local`.
+    Pacman,
+    /// apk: `/lib/apk/db/installed`.
+    Apk,
 }
 
 /// Linux distributions.
 #[rustfmt::skip]
 pub static LINUX: &[Linux] = &[
-    Linux { weight: 30, name: "Debian GNU/Linux", version_id: Some("12"), id: "debian", kernel: "6.1.0-27-", kernel_has_arch: true, dpkg_suffix: Some("+deb12u"), only_usr_lib: false },
-    Linux { weight: 8, name: "Debian GNU/Linux", version_id: Some("11"), id: "debian", kernel: "5.10.0-33-", kernel_has_arch: true, dpkg_suffix: Some("+deb11u"), only_usr_lib: false },
-    Linux { weight: 10, name: "Debian GNU/Linux", version_id: Some("13"), id: "debian", kernel: "6.12.48+deb13-", kernel_has_arch: true, dpkg_suffix: Some("+deb13u"), only_usr_lib: true },
-    Linux { weight: 22, name: "Ubuntu", version_id: Some("22.04"), id: "ubuntu", kernel: "5.15.0-125-generic", kernel_has_arch: false, dpkg_suffix: Some("ubuntu0.22.04."), only_usr_lib: false },
-    Linux { weight: 18, name: "Ubuntu", version_id: Some("24.04"), id: "ubuntu", kernel: "6.8.0-48-generic", kernel_has_arch: false, dpkg_suffix: Some("ubuntu0.24.04."), only_usr_lib: false },
-    Linux { weight: 4, name: "Linux Mint", version_id: Some("21.3"), id: "linuxmint", kernel: "5.15.0-125-generic", kernel_has_arch: false, dpkg_suffix: Some("ubuntu0.22.04."), only_usr_lib: false },
-    Linux { weight: 4, name: "Red Hat Enterprise Linux", version_id: Some("9.4"), id: "rhel", kernel: "5.14.0-427.40.1.el9_4.", kernel_has_arch: true, dpkg_suffix: None, only_usr_lib: false },
-    Linux { weight: 2, name: "openSUSE Leap", version_id: Some("15.6"), id: "opensuse-leap", kernel: "6.4.0-150600.23.25-default", kernel_has_arch: false, dpkg_suffix: None, only_usr_lib: false },
-    Linux { weight: 2, name: "Arch Linux", version_id: None, id: "arch", kernel: "6.11.6-arch1-1", kernel_has_arch: false, dpkg_suffix: None, only_usr_lib: false },
+    Linux { weight: 30, name: "Debian GNU/Linux", version_id: Some("12"), id: "debian", kernel: "6.1.0-27-", kernel_has_arch: true, packages: Packages::Dpkg, suffix: "+deb12u", package_tag: "", only_usr_lib: false },
+    Linux { weight: 8, name: "Debian GNU/Linux", version_id: Some("11"), id: "debian", kernel: "5.10.0-33-", kernel_has_arch: true, packages: Packages::Dpkg, suffix: "+deb11u", package_tag: "", only_usr_lib: false },
+    Linux { weight: 10, name: "Debian GNU/Linux", version_id: Some("13"), id: "debian", kernel: "6.12.48+deb13-", kernel_has_arch: true, packages: Packages::Dpkg, suffix: "+deb13u", package_tag: "", only_usr_lib: true },
+    Linux { weight: 22, name: "Ubuntu", version_id: Some("22.04"), id: "ubuntu", kernel: "5.15.0-125-generic", kernel_has_arch: false, packages: Packages::Dpkg, suffix: "ubuntu0.22.04.", package_tag: "", only_usr_lib: false },
+    Linux { weight: 18, name: "Ubuntu", version_id: Some("24.04"), id: "ubuntu", kernel: "6.8.0-48-generic", kernel_has_arch: false, packages: Packages::Dpkg, suffix: "ubuntu0.24.04.", package_tag: "", only_usr_lib: false },
+    Linux { weight: 4, name: "Linux Mint", version_id: Some("21.3"), id: "linuxmint", kernel: "5.15.0-125-generic", kernel_has_arch: false, packages: Packages::Dpkg, suffix: "ubuntu0.22.04.", package_tag: "", only_usr_lib: false },
+    Linux { weight: 4, name: "Red Hat Enterprise Linux", version_id: Some("9.4"), id: "rhel", kernel: "5.14.0-427.40.1.el9_4.", kernel_has_arch: true, packages: Packages::Rpm("/var/lib/rpm/rpmdb.sqlite"), suffix: "_", package_tag: ".el9", only_usr_lib: false },
+    Linux { weight: 2, name: "Red Hat Enterprise Linux Server", version_id: Some("7.9"), id: "rhel", kernel: "3.10.0-1160.119.1.el7.", kernel_has_arch: true, packages: Packages::Rpm("/var/lib/rpm/Packages"), suffix: "_", package_tag: ".el7", only_usr_lib: false },
+    Linux { weight: 2, name: "openSUSE Leap", version_id: Some("15.6"), id: "opensuse-leap", kernel: "6.4.0-150600.23.25-default", kernel_has_arch: false, packages: Packages::Rpm("/usr/lib/sysimage/rpm/Packages.db"), suffix: ".", package_tag: ".150600", only_usr_lib: false },
+    Linux { weight: 2, name: "Arch Linux", version_id: None, id: "arch", kernel: "6.11.6-arch1-1", kernel_has_arch: false, packages: Packages::Pacman, suffix: ".", package_tag: "", only_usr_lib: false },
+    Linux { weight: 2, name: "Alpine Linux", version_id: Some("3.20.3"), id: "alpine", kernel: "6.6.58-0-lts", kernel_has_arch: false, packages: Packages::Apk, suffix: "0", package_tag: "", only_usr_lib: false },
 ];
 
 /// A macOS release.

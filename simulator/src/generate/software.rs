@@ -1,6 +1,7 @@
 //! Installed software: catalogues with popularity, and versions that move on with the clock.
 
 pub mod debian;
+pub mod linux;
 pub mod macos;
 pub mod windows;
 

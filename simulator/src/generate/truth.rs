@@ -4,7 +4,8 @@
 //! is `None` exactly where the machine's defects make it impossible to know.
 
 use super::profile::{Profile, Release};
-use super::software::{debian, macos, windows};
+use super::release::{self, Packages};
+use super::software::{debian, linux as linux_packages, macos, windows};
 use super::users::Account;
 use super::volumes::{Kind, Volume};
 use super::{linux, windows::BUILT_IN};
@@ -13,6 +14,8 @@ use oco_protocol::inventory::{Inventory, Network, Partition, Software, UNKNOWN, 
 use serde_json::Value;
 use std::net::IpAddr;
 use std::time::SystemTime;
+
+pub use reports::{events, services};
 
 /// Ids of the local users that agents report unless their config says otherwise.
 const LOCAL_USERS: std::ops::RangeInclusive<u32> = 1000..=65534;
@@ -25,7 +28,7 @@ pub fn inventory(profile: &Profile, now: SystemTime) -> Inventory {
             os: Some(release.name.to_owned()),
             os_version: text(release.version_id.unwrap_or(UNKNOWN)),
             os_language: text(UNKNOWN),
-            ..linux_inventory(profile, release.dpkg_suffix, now)
+            ..linux_inventory(profile, release, now)
         },
         Release::MacOs(release) => Inventory {
             os: text("macOS"),
@@ -70,7 +73,7 @@ pub fn uid(profile: &Profile) -> String {
     })
 }
 
-fn linux_inventory(profile: &Profile, dpkg_suffix: Option<&str>, now: SystemTime) -> Inventory {
+fn linux_inventory(profile: &Profile, release: &release::Linux, now: SystemTime) -> Inventory {
     let firmware = |value: String| {
         Some(if profile.defects.no_dmi {
             String::new()
@@ -109,7 +112,7 @@ fn linux_inventory(profile: &Profile, dpkg_suffix: Option<&str>, now: SystemTime
         secure_boot: flag(profile.secure_boot),
         domain: profile.qualified_name(),
         partitions: Some(partitions(&profile.volumes(now))),
-        software: dpkg_suffix.map(|suffix| debian_software(profile, suffix, now)),
+        software: Some(linux_software(profile, release, now)),
         logins: Some(logins::linux(profile, now)),
         users: Some(linux_users(profile)),
         ..Inventory::default()
@@ -262,9 +265,9 @@ fn partitions(volumes: &[Volume]) -> Vec<Partition> {
         .collect()
 }
 
-fn debian_software(profile: &Profile, suffix: &str, now: SystemTime) -> Vec<Software> {
+fn linux_software(profile: &Profile, release: &release::Linux, now: SystemTime) -> Vec<Software> {
     let mut software = Vec::with_capacity(2000);
-    debian::each_package(profile, suffix, now, |package| {
+    let mut add_installed = |package: &debian::Package<'_>| {
         if package.status.is_installed() {
             software.push(item(
                 package.name,
@@ -272,7 +275,15 @@ fn debian_software(profile: &Profile, suffix: &str, now: SystemTime) -> Vec<Soft
                 package.description.unwrap_or_default(),
             ));
         }
-    });
+    };
+    if release.packages == Packages::Dpkg {
+        debian::each_package(profile, release.suffix, now, &mut add_installed);
+    }
+    let others = linux_packages::beside_dpkg(profile, release, now);
+    software.extend(others.iter().map(|package| {
+        let description = package.description.as_deref().unwrap_or_default();
+        item(&package.name, Some(&package.version), description)
+    }));
     sorted(software)
 }
 
@@ -417,5 +428,6 @@ fn flag(on: Option<bool>) -> Option<String> {
 
 mod logins;
 mod peripherals;
+mod reports;
 #[cfg(test)]
 mod tests;

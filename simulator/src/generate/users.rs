@@ -4,6 +4,7 @@ use super::hardware::Form;
 use super::names::Person;
 use super::{Draw, Profile, Topic};
 use oco_agent::host::Os;
+use std::time::SystemTime;
 
 /// A person's account on a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +63,38 @@ impl Profile {
     pub fn profile_guid(&self, account: &Account) -> Option<String> {
         let known = self.domain.is_some() && account.home.is_some() && account.number.is_multiple_of(2);
         known.then(|| account.uuid.clone())
+    }
+
+    /// The security id of whom a profile's folder belongs to.
+    pub fn sid_of_home(&self, folder: &str) -> Option<String> {
+        let is_his = |account: &Account| {
+            account
+                .home
+                .as_ref()
+                .is_some_and(|home| home.eq_ignore_ascii_case(folder))
+        };
+        let account = self.accounts().into_iter().find(is_his)?;
+        Some(format!("{}-{}", self.machine_sid(), account.number))
+    }
+
+    /// Whether the registry of that security id is loaded: that of a service, or of somebody who is logged in.
+    pub fn has_loaded_hive(&self, sid: &str, now: SystemTime) -> bool {
+        let of_services = ["S-1-5-18", "S-1-5-19", "S-1-5-20"];
+        if of_services
+            .iter()
+            .any(|service| service.eq_ignore_ascii_case(sid))
+        {
+            return true;
+        }
+        let machine = self.machine_sid();
+        let present = self.present_users(now);
+        let accounts = self
+            .accounts()
+            .into_iter()
+            .filter(|account| present.contains(&account.name));
+        accounts
+            .into_iter()
+            .any(|account| format!("{machine}-{}", account.number).eq_ignore_ascii_case(sid))
     }
 
     fn account(&self, number: usize, others: &[Account], draw: &mut Draw) -> Account {

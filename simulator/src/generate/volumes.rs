@@ -309,7 +309,16 @@ fn linux_extras(draw: &mut Draw, volumes: &mut Vec<Volume>) {
         let shares = volumes.iter_mut().filter(|volume| volume.kind == Kind::Remote);
         shares.for_each(|share| share.kind = Kind::Away);
     }
+    if draw.permille(60) {
+        let mut dataset = disk_volume("tank/archive".into(), "/srv/archive", ZFS, draw);
+        dataset.uuid = None;
+        dataset.encrypted = draw.permille(500);
+        volumes.push(dataset);
+    }
 }
+
+/// The file system that encrypts its datasets itself.
+pub(super) const ZFS: &str = "zfs";
 
 fn pseudo(kind: Kind, device: &str, mountpoint: &str, filesystem: &'static str, size: u64) -> Volume {
     Volume {

@@ -43,6 +43,12 @@ pub(super) fn bytes(bytes: u64) -> String {
     }
 }
 
+/// A number of bytes that is an average.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // of memory
+pub(super) fn whole(bytes: f64) -> u64 {
+    bytes.round() as u64
+}
+
 /// A number without needless decimals.
 pub(super) fn plain(number: f64) -> String {
     let text = if number < 10.0 {

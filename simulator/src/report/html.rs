@@ -6,6 +6,8 @@ use crate::verdict::Verdict;
 use askama::Template;
 use std::collections::BTreeSet;
 
+const MIB: f64 = 1_048_576.0;
+
 /// The report as one HTML page that needs nothing else.
 pub fn render(report: &RunReport) -> Result<String, ReportError> {
     let page = Page {
@@ -60,6 +62,10 @@ mod show {
     pub(super) fn plain(number: &f64) -> String {
         format::plain(*number)
     }
+
+    pub(super) fn average_bytes(number: &f64) -> String {
+        format::bytes(format::whole(*number))
+    }
 }
 
 /// A system's part of the fleet.
@@ -95,35 +101,105 @@ fn shares(report: &RunReport) -> Vec<Share> {
 
 fn plots(report: &RunReport) -> Result<Vec<Plot>, ReportError> {
     let windows = &report.timeline;
-    let line = |name: &str, value: fn(&WindowFigures) -> f64| Series {
-        name: name.to_owned(),
-        points: windows.iter().map(|window| (window.t_s, value(window))).collect(),
-    };
-    #[allow(clippy::cast_precision_loss)]
-    let progress = [
-        line("agents registered", |w| w.registered.into()),
-        line("jobs ended", |w| w.jobs_ended as f64),
-    ];
-    let throughput = [
-        line("requests", |w| w.requests_per_s),
-        line("failed requests", |w| w.errors_per_s),
-        line("check-ins", |w| w.check_ins_per_s),
-    ];
-    let median = by_method(windows, |window| &window.p50_ms);
-    let slowest = by_method(windows, |window| &window.p99_ms);
     let from_plan = "A hello counts from its planned time, so a stalled server cannot hide.";
-    Ok(vec![
-        plot("Throughput", "", "per second", Scale::Linear, &throughput)?,
-        plot("Registration and convergence", "", "", Scale::Linear, &progress)?,
-        plot("Median latency", from_plan, "ms", Scale::Logarithmic, &median)?,
+    let (linear, logarithmic) = (Scale::Linear, Scale::Logarithmic);
+    let median = by_name(windows, |window| &window.p50_ms, short);
+    let slowest = by_name(windows, |window| &window.p99_ms, short);
+    let mut plots = vec![
+        plot("Throughput", "", "per second", linear, &throughput(windows))?,
+        plot("Convergence", "", "% of agents", linear, &convergence(report))?,
+        plot("Median latency", from_plan, "ms", logarithmic, &median)?,
         plot(
             "99th percentile of latency",
             from_plan,
             "ms",
-            Scale::Logarithmic,
+            logarithmic,
             &slowest,
         )?,
-    ])
+    ];
+    let errors = by_name(windows, |window| &window.errors_by_kind_per_s, |kind| kind);
+    if !errors.is_empty() {
+        plots.push(plot("Errors by kind", "", "per second", linear, &errors)?);
+    }
+    #[allow(clippy::cast_precision_loss)] // bytes, numbers of files
+    let resources = [
+        (
+            "Resident memory",
+            "MiB",
+            "memory",
+            windows
+                .iter()
+                .map(|w| w.rss_bytes.map(|bytes| bytes as f64 / MIB))
+                .collect(),
+        ),
+        (
+            "Open connections and files",
+            "",
+            "open",
+            windows
+                .iter()
+                .map(|w| w.open_files.map(|files| files as f64))
+                .collect::<Vec<_>>(),
+        ),
+    ];
+    let note = if report.process.server_embedded {
+        "The server runs in the same process."
+    } else {
+        ""
+    };
+    for (title, unit, name, values) in resources {
+        let points = windows
+            .iter()
+            .zip(values)
+            .filter_map(|(window, value)| Some((window.t_s, value?)));
+        let series = [Series {
+            name: name.to_owned(),
+            points: points.collect(),
+        }];
+        if !series[0].points.is_empty() {
+            plots.push(plot(title, note, unit, linear, &series)?);
+        }
+    }
+    Ok(plots)
+}
+
+fn throughput(windows: &[WindowFigures]) -> [Series; 3] {
+    let line = |name: &str, value: fn(&WindowFigures) -> f64| Series {
+        name: name.to_owned(),
+        points: windows.iter().map(|window| (window.t_s, value(window))).collect(),
+    };
+    [
+        line("requests", |w| w.requests_per_s),
+        line("failed requests", |w| w.errors_per_s),
+        line("check-ins", |w| w.check_ins_per_s),
+    ]
+}
+
+/// How far each convergence was; where nothing is waited for, how many agents were registered.
+fn convergence(report: &RunReport) -> Vec<Series> {
+    let windows = &report.timeline;
+    if report.convergence.is_empty() {
+        let planned = f64::from(report.agents.planned.max(1));
+        let points = windows
+            .iter()
+            .map(|w| (w.t_s, f64::from(w.registered) / planned * 100.0));
+        return vec![Series {
+            name: "registered".to_owned(),
+            points: points.collect(),
+        }];
+    }
+    let series = report
+        .convergence
+        .iter()
+        .enumerate()
+        .map(|(number, convergence)| Series {
+            name: convergence.name.clone(),
+            points: windows
+                .iter()
+                .filter_map(|window| Some((window.t_s, window.converged.get(number)? * 100.0)))
+                .collect(),
+        });
+    series.collect()
 }
 
 fn plot(
@@ -146,15 +222,20 @@ fn plot(
     })
 }
 
-type ByMethod = std::collections::BTreeMap<String, f64>;
+type ByName = std::collections::BTreeMap<String, f64>;
 
-fn by_method(windows: &[WindowFigures], values: fn(&WindowFigures) -> &ByMethod) -> Vec<Series> {
-    let methods: BTreeSet<_> = windows.iter().flat_map(|window| values(window).keys()).collect();
-    let series = methods.into_iter().map(|method| Series {
-        name: short(method).to_owned(),
+/// A line for each name in the windows, under what `called` makes of it.
+fn by_name(
+    windows: &[WindowFigures],
+    values: fn(&WindowFigures) -> &ByName,
+    called: fn(&str) -> &str,
+) -> Vec<Series> {
+    let names: BTreeSet<_> = windows.iter().flat_map(|window| values(window).keys()).collect();
+    let series = names.into_iter().map(|name| Series {
+        name: called(name).to_owned(),
         points: windows
             .iter()
-            .filter_map(|window| Some((window.t_s, *values(window).get(method)?)))
+            .filter_map(|window| Some((window.t_s, *values(window).get(name)?)))
             .collect(),
     });
     series.collect()
@@ -176,7 +257,8 @@ mod tests {
         for reference in ["src=", "href=\"http", "@import", "url("] {
             assert!(!html.contains(reference), "{reference}");
         }
-        assert_eq!(html.matches("<svg").count(), 4);
+        // Four of every run, and that of its errors: nobody has measured the process.
+        assert_eq!(html.matches("<svg").count(), 5);
     }
 
     #[tokio::test]

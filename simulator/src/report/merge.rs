@@ -302,16 +302,7 @@ fn thresholds(
             .map(|(method, figures)| (method.clone(), figures.p99_ms))
             .collect(),
         per_s: super::per_s(methods),
-        rss_bytes_per_agent: super::per_agent(
-            reports
-                .iter()
-                .map(|report| report.process.figures.rss_bytes)
-                .sum(),
-            reports
-                .iter()
-                .map(|report| u64::from(report.agents.planned))
-                .sum(),
-        ),
+        cost: process(reports).cost(),
         attacks: attacks(reports),
         faults: faults(reports),
     };
@@ -332,15 +323,22 @@ fn process(reports: &[&RunReport]) -> ProcessReport {
         .iter()
         .map(|report| u64::from(report.agents.planned))
         .sum();
-    ProcessReport {
-        figures: ProcessFigures {
+    let check_ins = reports
+        .iter()
+        .map(|report| report.check_ins.ok + report.check_ins.failed)
+        .sum();
+    ProcessReport::new(
+        ProcessFigures {
             rss_bytes: sum(|figures| figures.rss_bytes),
             peak_rss_bytes: sum(|figures| figures.peak_rss_bytes),
             cpu_s: reports.iter().map(|report| report.process.figures.cpu_s).sum(),
+            open_files: sum(|figures| figures.open_files),
         },
-        bytes_per_idle_agent: idle / planned.max(1),
-        server_embedded: reports.iter().any(|report| report.process.server_embedded),
-    }
+        reports.iter().map(|report| report.process.run_cpu_s).sum(),
+        idle / planned.max(1),
+        reports.iter().any(|report| report.process.server_embedded),
+        (planned, check_ins),
+    )
 }
 
 /// Window by window, as the shards run at the same time. Of latencies there are only quantiles: the slowest shard's count.
@@ -361,6 +359,11 @@ fn timeline(reports: &[&RunReport]) -> Vec<WindowFigures> {
                 merged.errors_per_s += own.errors_per_s;
                 largest(&mut merged.p50_ms, &own.p50_ms);
                 largest(&mut merged.p99_ms, &own.p99_ms);
+                for (kind, per_s) in &own.errors_by_kind_per_s {
+                    *merged.errors_by_kind_per_s.entry(kind.clone()).or_default() += per_s;
+                }
+                merged.rss_bytes = added(merged.rss_bytes, own.rss_bytes);
+                merged.open_files = added(merged.open_files, own.open_files);
             }
             // A shard that is over keeps what it has reached.
             if let Some(own) = own.or(report.timeline.last()) {
@@ -368,9 +371,34 @@ fn timeline(reports: &[&RunReport]) -> Vec<WindowFigures> {
                 merged.jobs_ended += own.jobs_ended;
             }
         }
+        merged.converged = converged(reports, number);
         merged
     };
     (0..longest).map(window).collect()
+}
+
+/// The share of all agents that had reached each convergence in a window, by the agents of each shard.
+#[allow(clippy::cast_precision_loss)] // numbers of agents
+fn converged(reports: &[&RunReport], window: usize) -> Vec<f64> {
+    let mut sums: Vec<(f64, f64)> = Vec::new();
+    for report in reports {
+        let Some(own) = report.timeline.get(window).or(report.timeline.last()) else {
+            continue;
+        };
+        sums.resize(sums.len().max(own.converged.len()), (0.0, 0.0));
+        for ((sum, share), convergence) in sums.iter_mut().zip(&own.converged).zip(&report.convergence) {
+            sum.0 += share * convergence.of as f64;
+            sum.1 += convergence.of as f64;
+        }
+    }
+    sums.into_iter().map(|(there, of)| there / of.max(1.0)).collect()
+}
+
+fn added(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one + other),
+        (one, other) => one.or(other),
+    }
 }
 
 fn largest(all: &mut BTreeMap<String, f64>, own: &BTreeMap<String, f64>) {

@@ -92,7 +92,9 @@ fn circumstances() -> Circumstances {
             rss_bytes: Some(50_000_000),
             peak_rss_bytes: None,
             cpu_s: Some(1.5),
+            open_files: Some(17),
         },
+        cpu_before_s: Some(0.3),
         faults: vec![FaultFigures {
             name: "<em>busy</em>".into(),
             committed: 3,
@@ -113,6 +115,8 @@ async fn the_report_holds_what_happened() {
     );
     assert_eq!(report.errors, BTreeMap::from([("401 <b>no</b>".to_owned(), 1)]));
     assert_eq!((report.jobs.succeeded, report.jobs.pending), (1, 1));
+    let each = report.process.cpu_ms_per_check_in.unwrap();
+    assert!((each - 400.0).abs() < 1e-6, "1.2 s for 3 check-ins: {each} ms");
     assert_eq!(report.started, "2026-11-22T06:40:38Z");
     assert_eq!(report.timeline.len(), 4);
     assert_eq!(

@@ -1,6 +1,6 @@
 //! The summary for a terminal of 80 columns.
 
-use super::format::{bytes, count, milliseconds, plain, seconds};
+use super::format::{bytes, count, milliseconds, plain, seconds, whole};
 use super::{MethodFigures, RunReport};
 use crate::verdict::Verdict;
 use std::fmt;
@@ -36,6 +36,20 @@ impl fmt::Display for Summary<'_> {
 }
 
 impl Summary<'_> {
+    /// What each agent and each check-in costs this process.
+    fn cost(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let process = &self.0.process;
+        let idle = bytes(process.bytes_per_idle_agent);
+        write!(f, "  cost      {idle}/idle agent")?;
+        if let Some(rss) = process.rss_bytes_per_agent {
+            write!(f, ", {} resident/agent", bytes(whole(rss)))?;
+        }
+        if let Some(ms) = process.cpu_ms_per_check_in {
+            write!(f, ", {} of CPU/check-in", milliseconds(ms))?;
+        }
+        writeln!(f)
+    }
+
     fn agents(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let RunReport {
             agents,
@@ -92,8 +106,8 @@ impl Summary<'_> {
         } else {
             ""
         };
-        let idle = bytes(process.bytes_per_idle_agent);
-        writeln!(f, "  process   {memory}{cpu}{server}; {idle}/idle agent")
+        writeln!(f, "  process   {memory}{cpu}{server}")?;
+        self.cost(f)
     }
 
     fn methods(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

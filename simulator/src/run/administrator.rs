@@ -125,6 +125,11 @@ impl Administrator {
         })
     }
 
+    /// A mock server's REST API, where there is one and the scenario needs it.
+    pub(super) fn mock(&self) -> Option<&Admin> {
+        self.means.mock.as_ref()
+    }
+
     /// The faults that it asks for.
     pub(super) fn faults(&self) -> Faults {
         self.faults.clone()

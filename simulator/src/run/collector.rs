@@ -1,6 +1,7 @@
 //! The task that collects: the only one that sees all events.
 
 use crate::event::Event;
+use crate::process::ProcessFigures;
 use crate::stats::{Snapshot, Stats};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -24,6 +25,7 @@ pub(super) async fn collect(
                 None => break,
             },
             now = tick.tick() => {
+                stats.measured(ProcessFigures::read());
                 stats.roll(now);
                 publish.send_replace(stats.snapshot(now));
             }

@@ -211,7 +211,7 @@ async fn greet(url: &Url, ca: Option<&Path>) -> Result<(), RunError> {
         url: redacted(url),
         source: source.without_url(),
     };
-    let client = http::client(ca, FIRST_ANSWER)?;
+    let client = http::client(url, ca, FIRST_ANSWER)?;
     client.get(url.clone()).send().await.map(drop).map_err(failed)
 }
 

@@ -30,6 +30,9 @@ pub struct Fleet {
     pub changes: Share,
     /// Generations of the protocol.
     pub generations: Spanned<Generations>,
+    /// Whether the server knows them before the run, those aside that join late: registered all at once through a mock
+    /// server's REST API, with their last inventories spread over its update interval.
+    pub registered: bool,
     /// Whether the embedded server speaks HTTPS. Elsewhere the server's URL says it.
     pub tls: bool,
     /// Which of the agents this process runs (`--shard`).
@@ -60,6 +63,7 @@ impl Default for Fleet {
             software: Software::default(),
             changes: Share(0.0),
             generations: Spanned::new(0..0, Generations::default()),
+            registered: false,
             tls: false,
             shard: Shard::WHOLE,
         }

@@ -60,6 +60,10 @@ pub struct Thresholds {
     pub per_s: BTreeMap<Percentile, Rate>,
     /// Most resident memory an agent: that of the process, an embedded server included, by the number of agents.
     pub rss_bytes_per_agent: Option<Rate>,
+    /// Most state of an idle agent, bytes on average.
+    pub bytes_per_idle_agent: Option<Rate>,
+    /// Most processor time of the process a check-in, with all that it leads to and an embedded server's, ms.
+    pub cpu_ms_per_check_in: Option<Rate>,
 }
 
 impl Thresholds {

@@ -2,13 +2,16 @@
 
 use super::{SharedSettings, SimulatedHost, Surroundings, VirtualClock, VirtualState, staging::lock};
 use crate::generate::{Machine, Profile, windows};
+use oco_agent::events;
 use oco_agent::host::recorded::{self, RecordedCommand, Recording, RecordingError};
 use oco_agent::host::{
     Command, CommandOutput, Host, HostError, Interface, Kernel, Os, PowerAction, Procedure, RegistryKey,
     RegistryValue, Result, RunningProcedure, Space, Staging, Visibility, WmiRow,
 };
 use oco_agent::inventory::{self, Options};
+use oco_agent::service_checks::{self, Limits};
 use oco_protocol::inventory::Inventory;
+use oco_protocol::rpc::EventQuery;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::ControlFlow;
@@ -42,7 +45,8 @@ pub fn show(machine: Machine, now: SystemTime, artefacts: Option<&Path>) -> Resu
     Ok(inventory::collect(&host, &Options::default()))
 }
 
-/// Everything that the collectors ask of a machine, with the answers.
+/// Everything that the collectors ask of a machine, with the answers: those of the inventory, of service checks, and of all
+/// events of the journal.
 pub fn record(host: &SimulatedHost) -> Result<Recording, ShowError> {
     let now = jiff::Timestamp::try_from(host.now()).map_err(ShowError::Clock)?;
     let recording = Recording::new(recorded::Machine {
@@ -64,12 +68,23 @@ pub fn record(host: &SimulatedHost) -> Result<Recording, ShowError> {
     };
     inventory::collect(&recorder, &Options::default());
     inventory::identity(&recorder, &Options::default())?;
+    service_checks::collect(&recorder, &host.paths().service_checks, Limits::default());
+    events::collect(&recorder, &[all_events()]);
     let heard = recorder.heard.into_inner();
     let Heard { mut recording, seen } = heard.unwrap_or_else(PoisonError::into_inner);
     for path in seen {
         add_placeholder(&mut recording, path);
     }
     Ok(recording)
+}
+
+/// The query for everything that the journal has.
+fn all_events() -> EventQuery {
+    EventQuery {
+        since: "1970-01-01 00:00:00".to_owned(),
+        log: "journalctl".to_owned(),
+        query: "{}".to_owned(),
+    }
 }
 
 impl SimulatedHost {
@@ -119,6 +134,11 @@ impl Recorder<'_> {
         with(&mut lock(&self.heard));
     }
 
+    /// How a path is called in a recording.
+    fn key(&self, path: &Path) -> String {
+        recorded::key(self.host.os(), path)
+    }
+
     fn refuse<T>(operation: &'static str) -> Result<T> {
         Err(HostError::new(
             operation,
@@ -158,7 +178,7 @@ impl Host for Recorder<'_> {
     }
 
     fn read_file(&self, path: &Path) -> Result<Vec<u8>> {
-        let key = path.to_string_lossy().into_owned();
+        let key = self.key(path);
         let content = self.host.read_file(path);
         self.hear(|heard| match &content {
             Ok(content) => heard.recording.files.extend([(key, content.clone())]),
@@ -175,17 +195,14 @@ impl Host for Recorder<'_> {
 
     fn read_link(&self, path: &Path) -> Result<PathBuf> {
         let target = self.host.read_link(path)?;
-        let (key, text) = (
-            path.to_string_lossy().into_owned(),
-            target.to_string_lossy().into_owned(),
-        );
+        let (key, text) = (self.key(path), target.to_string_lossy().into_owned());
         self.hear(|heard| heard.recording.links.extend([(key, text)]));
         Ok(target)
     }
 
     fn list_folder(&self, path: &Path) -> Result<Vec<String>> {
         let names = self.host.list_folder(path)?;
-        let folder = path.to_string_lossy();
+        let folder = self.key(path);
         let paths = names
             .iter()
             .map(|name| format!("{}/{name}", folder.trim_end_matches('/')));
@@ -196,7 +213,7 @@ impl Host for Recorder<'_> {
     fn exists(&self, path: &Path) -> bool {
         let exists = self.host.exists(path);
         if exists {
-            self.hear(|heard| heard.seen.extend([path.to_string_lossy().into_owned()]));
+            self.hear(|heard| heard.seen.extend([self.key(path)]));
         }
         exists
     }
@@ -323,7 +340,8 @@ mod tests {
     fn recorded_host_answers_like_the_machine_that_was_written_to_its_folder() {
         let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         for os in Os::ALL {
-            for index in 0..12 {
+            // Some of these have service checks.
+            for index in 20..32 {
                 let folder = tempfile::tempdir().unwrap();
                 let shown = show(Machine { seed: 3, index, os }, now, Some(folder.path())).unwrap();
                 let loaded = RecordedHost::load(folder.path()).unwrap();
@@ -332,6 +350,12 @@ mod tests {
                 let host = SimulatedHost::at(Machine { seed: 3, index, os }, now);
                 let identity = |host: &dyn Host| inventory::identity(host, &Options::default()).unwrap();
                 assert_eq!(identity(&loaded), identity(&host));
+                let services = |machine: &dyn Host| {
+                    service_checks::collect(machine, &host.paths().service_checks, Limits::default())
+                };
+                assert_eq!(services(&loaded), services(&host), "{os} {index}");
+                let events = |machine: &dyn Host| events::collect(machine, &[all_events()]);
+                assert_eq!(events(&loaded), events(&host), "{os} {index}");
             }
         }
     }

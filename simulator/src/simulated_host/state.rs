@@ -51,6 +51,12 @@ impl VirtualState {
         }
     }
 
+    /// Whether it holds the keys of a server that knows it.
+    pub fn is_registered(&self) -> bool {
+        let key = self.server_key.as_ref();
+        key.is_some_and(|key| !key.as_str().is_empty())
+    }
+
     /// What the agent shares with its fleet.
     pub fn settings(&self) -> Arc<SharedSettings> {
         self.settings.clone()
@@ -181,13 +187,13 @@ impl VirtualState {
         slot.is_some()
     }
 
-    fn put_extra(&mut self, path: &Path, content: Option<Box<[u8]>>) {
+    pub(super) fn put_extra(&mut self, path: &Path, content: Option<Box<[u8]>>) {
         self.extra
             .get_or_insert_default()
             .insert(path.to_owned(), content);
     }
 
-    fn forget_extra(&mut self, path: &Path) {
+    pub(super) fn forget_extra(&mut self, path: &Path) {
         if let Some(files) = &mut self.extra {
             files.remove(path);
             if files.is_empty() {

@@ -114,7 +114,7 @@ fn fleet_of_a_seed_never_changes() {
     let digest = answers.fold(0, |digest: u64, answer| {
         digest.rotate_left(1) ^ crate::generate::draw::hash(answer.as_bytes())
     });
-    assert_eq!(digest, 2_799_326_134_018_252_150);
+    assert_eq!(digest, 11_018_509_345_972_396_370);
 }
 
 #[test]
@@ -229,4 +229,91 @@ fn questions_of_another_system_have_no_answer() {
             .unwrap_err()
             .is_not_found()
     );
+}
+
+fn text(text: &str) -> RegistryValue {
+    RegistryValue::Text(text.into())
+}
+
+#[test]
+fn what_is_written_into_the_registry_lies_over_what_was_generated_and_outlives_the_host() {
+    let machine = host(Os::Windows, 1, 1);
+    let (version, policies) = (
+        RegistryKey::machine(r"SOFTWARE\Microsoft\Windows NT\CurrentVersion"),
+        RegistryKey::machine(r"Software\Policies\App"),
+    );
+    let generated = machine.registry_values(&version).unwrap();
+    assert!(machine.registry_values(&policies).unwrap_err().is_not_found());
+    machine
+        .set_registry_value(&policies.subkey("Deep"), "Name", &text("value"))
+        .unwrap();
+    machine
+        .set_registry_value(&version, "productname", &text("Other"))
+        .unwrap();
+    machine.remove_registry_value(&version, "EditionID").unwrap();
+    machine.remove_registry_value(&version, "NoSuchValue").unwrap();
+
+    let state = machine.into_state();
+    let again = SimulatedHost::new(
+        Profile::draw(Machine {
+            seed: 1,
+            index: 1,
+            os: Os::Windows,
+        }),
+        Arc::new(Surroundings::installed(Os::Windows)),
+        state,
+        VirtualClock::fixed(UNIX_EPOCH + NOW),
+    );
+    let changed = again.registry_values(&version).unwrap();
+    assert_eq!(changed.len(), generated.len() - 1);
+    assert_eq!(changed["productname"], text("Other"));
+    assert!(!changed.contains_key("EditionID") && !changed.contains_key("ProductName"));
+    // Keys on the way are there, in whatever case they are asked for.
+    assert_eq!(again.registry_values(&policies).unwrap(), BTreeMap::new());
+    assert_eq!(again.registry_subkeys(&policies).unwrap(), ["Deep"]);
+    let shouted = RegistryKey::machine(r"SOFTWARE\POLICIES\APP\DEEP");
+    assert_eq!(again.registry_values(&shouted).unwrap()["Name"], text("value"));
+
+    assert!(!again.remove_empty_registry_key(&policies).unwrap());
+    assert!(!again.remove_empty_registry_key(&shouted).unwrap());
+    again.remove_registry_value(&shouted, "NAME").unwrap();
+    assert!(again.remove_empty_registry_key(&shouted).unwrap());
+    assert_eq!(again.registry_subkeys(&policies).unwrap(), Vec::<String>::new());
+    assert!(again.remove_empty_registry_key(&policies).unwrap());
+    assert!(again.registry_values(&policies).unwrap_err().is_not_found());
+    assert!(!again.remove_empty_registry_key(&version).unwrap());
+}
+
+#[test]
+fn hive_of_a_user_who_is_away_is_loaded_and_that_of_one_who_is_there_is_in_use() {
+    let (mut away, mut there) = (0, 0);
+    for index in 0..60 {
+        let machine = host(Os::Windows, 1, index);
+        let present = machine.logged_in_users().unwrap();
+        for account in machine.profile().accounts() {
+            let Some(home) = &account.home else { continue };
+            let file = format!(r"{home}\NTUSER.DAT");
+            let own = format!("{}-{}", machine.profile().machine_sid(), account.number);
+            let key = |name: &str| RegistryKey {
+                hive: oco_agent::host::Hive::Users,
+                ..RegistryKey::machine(format!(r"{name}\Software\App"))
+            };
+            if present.contains(&account.name) {
+                there += 1;
+                assert!(machine.load_registry_hive("x", Path::new(&file)).is_err());
+                machine.set_registry_value(&key(&own), "a", &text("b")).unwrap();
+                continue;
+            }
+            away += 1;
+            assert!(machine.set_registry_value(&key(&own), "a", &text("b")).is_err());
+            machine.load_registry_hive("x", Path::new(&file)).unwrap();
+            machine.set_registry_value(&key("x"), "a", &text("b")).unwrap();
+            machine.unload_registry_hive("x").unwrap();
+            assert!(machine.registry_values(&key("x")).is_err());
+            machine.load_registry_hive("y", Path::new(&file)).unwrap();
+            assert_eq!(machine.registry_values(&key("y")).unwrap()["a"], text("b"));
+            machine.unload_registry_hive("y").unwrap();
+        }
+    }
+    assert!(away > 20 && there > 5, "{away} {there}");
 }

@@ -37,6 +37,12 @@ impl Convergence {
         Some(self.reached?.saturating_sub(self.began?))
     }
 
+    /// How many of its agents are there, 0 to 1.
+    #[allow(clippy::cast_precision_loss)] // numbers of agents
+    pub fn share(&self) -> f64 {
+        (self.agents as f64 / self.of.max(1) as f64).min(1.0)
+    }
+
     /// Whether it was reached in time.
     pub fn ok(&self) -> bool {
         self.took().is_some_and(|took| took <= self.within)

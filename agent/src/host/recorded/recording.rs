@@ -223,7 +223,7 @@ impl CommandEntry {
 }
 
 /// How a path is called in a recording: always with slashes, `C:\x` as `/C/x`.
-pub(super) fn key(os: Os, path: &Path) -> String {
+pub fn key(os: Os, path: &Path) -> String {
     let path = path.to_string_lossy();
     if os != Os::Windows {
         // This program may run on Windows and have joined the path's parts as there.

@@ -32,3 +32,41 @@ fn application(host: &dyn Host, bundle: &str) -> Software {
         description: text("CFBundleGetInfoString").unwrap_or_default(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::recorded::RecordedHost;
+    use crate::inventory::macos::tests::recording;
+    use proptest::prelude::*;
+
+    fn found(content: &[u8]) -> Vec<Software> {
+        let mut recording = recording(&[]);
+        let path = "/Applications/Some Tool.app/Contents/Info.plist";
+        recording.files.insert(path.to_owned(), content.to_vec());
+        collect(&RecordedHost::new(recording)).unwrap()
+    }
+
+    #[test]
+    fn the_bundles_name_stands_in_for_an_empty_one() {
+        let info = b"<plist><dict><key>CFBundleName</key><string> </string>\
+            <key>CFBundleVersion</key><real>1.5</real></dict></plist>";
+        let expected = Software {
+            name: "Some Tool".to_owned(),
+            version: "1.5".to_owned(),
+            description: String::new(),
+        };
+        assert_eq!(found(info), [expected]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_application_is_listed_whatever_its_description_says(content in proptest::collection::vec(any::<u8>(), 0..200), text in "\\PC{0,40}") {
+            prop_assert_eq!(found(&content).len(), 1);
+            let info = format!("<plist><dict><key>CFBundleName</key><string>{text}</string></dict></plist>");
+            let listed = found(info.as_bytes());
+            prop_assert_eq!(listed.len(), 1);
+            prop_assert!(!listed[0].name.is_empty());
+        }
+    }
+}

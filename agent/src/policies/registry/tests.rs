@@ -1,4 +1,5 @@
-use super::super::{Summary, apply};
+use super::super::settings::covering;
+use super::super::{Policies, Summary, apply};
 use super::*;
 use crate::host::recorded::{RecordedHost, Recording};
 use serde_json::json;
@@ -59,7 +60,7 @@ fn text_value(text: &str) -> RegistryValue {
 
 #[test]
 fn each_kind_of_value_has_its_form_in_the_registry() {
-    let target = RegistryTarget {
+    let target = SettingTarget {
         path: "Software\\X".into(),
         name: "N".into(),
     };
@@ -88,7 +89,7 @@ fn each_kind_of_value_has_its_form_in_the_registry() {
     ] {
         assert_eq!(of(wrong.clone()), Err(error), "{wrong}");
     }
-    let unnamed = RegistryTarget {
+    let unnamed = SettingTarget {
         path: "Software".into(),
         name: String::new(),
     };

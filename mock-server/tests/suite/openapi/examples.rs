@@ -43,6 +43,8 @@ pub(crate) fn examples() -> Vec<Example> {
         "start": 1_800_000_000.5, "end": 1_900_000_000, "restart_timeout": 7, "notes": "n",
         "agent_ip_ranges": ["10.0.0.0/8", "!10.9.0.0/16"], "time_frames": ["FRI 18:00-23:00"],
         "force_install_same_version": false});
+    let fleet = json!({"inventories_over": 7200, "computers": [{"hostname": "old-1", "uid": "u-1", "agent_key": "a1",
+        "server_key": "s1", "agent_version": "2.0.0"}, {"hostname": "old-2", "agent_key": "a2", "server_key": "s2"}]});
     let policies = json!({"machine": {"JSON:/etc/app.json:Home": ["a", {"b": null}]},
         "users": {"S-1-5-21": {"JSON:/etc/app.json:Dark": true}}});
     let fault = json!({"name": "f", "select": {"methods": ["hello"], "hostname": "pc-*", "os": "linux", "share": 0.5,
@@ -56,6 +58,7 @@ pub(crate) fn examples() -> Vec<Example> {
             &[],
             json!({"hostname": "new-pc", "notes": "n"}),
         ),
+        on("register_computers", &[], fleet),
         plain("list_computers", "?hostname=pc&offset=1&limit=1"),
         plain("list_computers", ""),
         on("show_computer", &["1"], Value::Null),
@@ -147,6 +150,9 @@ pub(crate) fn examples() -> Vec<Example> {
         on("remove_fault", &["1"], Value::Null),
         on("remove_user", &["2"], Value::Null),
         on("remove_member", &["computers", "1", "1"], Value::Null),
+        on("remove_deployment_rule", &["1"], Value::Null),
+        on("remove_event_rule", &["1"], Value::Null),
+        on("remove_password_rule", &["2"], Value::Null),
         on("remove_group", &["computers", "1"], Value::Null),
         on("remove_computer", &["2"], Value::Null),
         on("remove_package", &["1"], Value::Null),

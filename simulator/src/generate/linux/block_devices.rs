@@ -1,7 +1,7 @@
 //! Block devices and what is mounted from them: the mount table, udev's links, the device mapper.
 
 use crate::generate::Profile;
-use crate::generate::volumes::{Kind, Layout, Volume};
+use crate::generate::volumes::{Kind, Layout, Volume, ZFS};
 use oco_agent::host::CommandOutput;
 use std::fmt::Write;
 use std::io;
@@ -117,6 +117,24 @@ pub(super) fn stat(profile: &Profile, args: &[&str], now: SystemTime) -> io::Res
     };
     Ok(CommandOutput {
         code: Some(code),
+        stdout: stdout.into_bytes(),
+    })
+}
+
+/// `zfs get -H -t filesystem -o name,value encryption`.
+pub(super) fn zfs(profile: &Profile, now: SystemTime) -> io::Result<CommandOutput> {
+    let volumes = profile.volumes(now);
+    let datasets = volumes.iter().filter(|volume| volume.filesystem == ZFS);
+    let mut stdout = String::new();
+    for dataset in datasets {
+        let cipher = if dataset.encrypted { "aes-256-gcm" } else { "off" };
+        writeln!(stdout, "tank\toff\n{}\t{cipher}", dataset.device).ok();
+    }
+    if stdout.is_empty() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    Ok(CommandOutput {
+        code: Some(0),
         stdout: stdout.into_bytes(),
     })
 }

@@ -46,7 +46,10 @@ pub(in crate::generate) fn edid(screen: &Screen) -> Vec<u8> {
     ]);
     block.push(0);
     let sum = block.iter().fold(0, |sum: u8, byte| sum.wrapping_add(*byte));
-    block.push(0_u8.wrapping_sub(sum));
+    block.push(
+        0_u8.wrapping_sub(sum)
+            .wrapping_add(u8::from(screen.has_wrong_checksum())),
+    );
     block
 }
 

@@ -1,11 +1,30 @@
-//! The systemd journal, as `journalctl --output=json` prints it: logins, and attempts that failed before them.
+//! The systemd journal, as `journalctl --output=json` prints it: logins, attempts that failed before them, what cron and
+//! the kernel have to say, and what is no text or too long.
 
+use crate::generate::release::{self, Packages};
 use crate::generate::{Draw, Profile, Topic};
-use serde_json::json;
+use oco_agent::host::CommandOutput;
+use serde_json::{Value, json};
+use std::io;
 use std::time::SystemTime;
 
-const UNIT: &str = "ssh.service";
-const IDENTIFIER: &str = "sshd";
+/// An entry, before it is printed.
+pub(in crate::generate) struct Entry {
+    /// Seconds since 1970.
+    pub(in crate::generate) at: u32,
+    /// 0 to 7; none: the program said none.
+    pub(in crate::generate) priority: Option<&'static str>,
+    /// The unit that the program belongs to; the kernel and scripts have none.
+    pub(in crate::generate) unit: Option<&'static str>,
+    /// What the program calls itself; none: only its process has a name.
+    pub(in crate::generate) identifier: Option<&'static str>,
+    /// Name of the process.
+    pub(in crate::generate) process: Option<&'static str>,
+    /// As journald prints it: a text, bytes that are none, several of either, or null where it was too long.
+    pub(in crate::generate) message: Value,
+    /// The text that the agent makes of it.
+    pub(in crate::generate) text: String,
+}
 
 /// What a command line selects. Options that only format the output change nothing here.
 #[derive(Debug, Default)]
@@ -34,40 +53,166 @@ impl<'a> Selection<'a> {
         selection
     }
 
-    fn takes(&self, priority: &str) -> bool {
-        let named = |list: &[&str], name: &str| list.is_empty() || list.contains(&name);
-        named(&self.units, UNIT) && named(&self.identifiers, IDENTIFIER) && named(&self.priorities, priority)
+    fn takes(&self, entry: &Entry) -> bool {
+        let named = |list: &[&str], name: Option<&str>| {
+            list.is_empty() || name.is_some_and(|name| list.contains(&name))
+        };
+        u64::from(entry.at) >= self.since
+            && named(&self.units, entry.unit)
+            && named(&self.identifiers, entry.identifier)
+            && named(&self.priorities, entry.priority)
     }
 }
 
-/// The entries that `args` select, a line each, oldest first.
-pub(super) fn print(profile: &Profile, args: &[&str], now: SystemTime) -> Vec<u8> {
+/// What the command prints: the entries that `args` select, a line each, oldest first.
+pub(super) fn run(
+    profile: &Profile,
+    release: &release::Linux,
+    args: &[&str],
+    now: SystemTime,
+) -> io::Result<CommandOutput> {
+    if release.packages == Packages::Apk {
+        // No systemd.
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    // Red Hat 7 has version 219, which cannot be told which fields to print.
+    if release.is_of_2014() && args.iter().any(|arg| arg.starts_with("--output-fields=")) {
+        return Ok(CommandOutput {
+            code: Some(1),
+            stdout: Vec::new(),
+        });
+    }
     let selection = Selection::of(args);
     let mut lines = String::new();
-    let mut add = |at: u32, priority: &str, message: String| {
-        if u64::from(at) < selection.since || !selection.takes(priority) {
-            return;
+    for entry in profile.journal(now) {
+        if selection.takes(&entry) {
+            lines.push_str(&print(&entry).to_string());
+            lines.push('\n');
         }
-        let entry = json!({
-            "__REALTIME_TIMESTAMP": format!("{at}000000"),
-            "PRIORITY": priority,
-            "SYSLOG_FACILITY": "4",
-            "SYSLOG_IDENTIFIER": IDENTIFIER,
-            "_SYSTEMD_UNIT": UNIT,
-            "_COMM": "sshd",
-            "MESSAGE": message,
-        });
-        lines.push_str(&entry.to_string());
-        lines.push('\n');
-    };
-    for session in profile.sessions(now) {
-        let mut draw = Draw::new(profile.machine, Topic::Journal, session.at.into());
-        let (host, port) = (draw.between(1, 254), draw.between(32_768, 60_999));
-        let from = format!("{} from 192.0.2.{host} port {port} ssh2", session.user);
-        if draw.permille(250) {
-            add(session.at, "4", format!("Failed password for {from}"));
-        }
-        add(session.at, "6", format!("Accepted password for {from}"));
     }
-    lines.into_bytes()
+    Ok(CommandOutput {
+        code: Some(0),
+        stdout: lines.into_bytes(),
+    })
+}
+
+fn print(entry: &Entry) -> Value {
+    let mut fields = json!({
+        "__REALTIME_TIMESTAMP": format!("{}000000", entry.at),
+        "MESSAGE": entry.message,
+    });
+    let optional = [
+        ("PRIORITY", entry.priority),
+        ("_SYSTEMD_UNIT", entry.unit),
+        ("SYSLOG_IDENTIFIER", entry.identifier),
+        ("_COMM", entry.process),
+        ("SYSLOG_FACILITY", entry.unit.map(|_| "4")),
+    ];
+    for (name, text) in optional {
+        if let (Some(fields), Some(text)) = (fields.as_object_mut(), text) {
+            fields.insert(name.to_owned(), text.into());
+        }
+    }
+    fields
+}
+
+impl Profile {
+    /// What the journal of a Linux machine has, oldest first.
+    pub(in crate::generate) fn journal(&self, now: SystemTime) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        for session in self.sessions(now) {
+            let mut draw = Draw::new(self.machine, Topic::Journal, session.at.into());
+            let (host, port) = (draw.between(1, 254), draw.between(32_768, 60_999));
+            let from = format!("{} from 192.0.2.{host} port {port} ssh2", session.user);
+            if draw.permille(250) {
+                entries.push(ssh(session.at, "4", format!("Failed password for {from}")));
+            }
+            entries.push(ssh(session.at, "6", format!("Accepted password for {from}")));
+            if draw.permille(300) {
+                entries.push(oddity(session.at, draw.index(6)));
+            }
+        }
+        entries
+    }
+}
+
+fn ssh(at: u32, priority: &'static str, message: String) -> Entry {
+    Entry {
+        priority: Some(priority),
+        unit: Some("ssh.service"),
+        identifier: Some("sshd"),
+        process: Some("sshd"),
+        ..entry(at, message.clone().into(), message)
+    }
+}
+
+fn entry(at: u32, message: Value, text: String) -> Entry {
+    Entry {
+        at,
+        priority: None,
+        unit: None,
+        identifier: None,
+        process: None,
+        message,
+        text,
+    }
+}
+
+fn oddity(at: u32, kind: usize) -> Entry {
+    match kind {
+        0 => {
+            let text = "I/O error, dev sdb, sector 2048 op 0x0:(READ)".to_owned();
+            Entry {
+                priority: Some("3"),
+                identifier: Some("kernel"),
+                ..entry(at, text.clone().into(), text)
+            }
+        }
+        1 => Entry {
+            priority: Some("6"),
+            unit: Some("cron.service"),
+            identifier: Some("CRON"),
+            // A name in Latin 1, which journald prints as bytes.
+            ..entry(
+                at,
+                json!(b"(m\xfcller) CMD (backup)"),
+                "(m\u{fffd}ller) CMD (backup)".into(),
+            )
+        },
+        2 => Entry {
+            process: Some("backup.sh"),
+            ..entry(
+                at,
+                json!(["first of two", "second of two"]),
+                "first of two".into(),
+            )
+        },
+        3 => Entry {
+            unit: Some("app.service"),
+            // journald prints none that is longer than a limit.
+            ..entry(at, Value::Null, String::new())
+        },
+        4 => {
+            let text = format!(
+                "Traceback (most recent call last):\n{}",
+                "  File \"x.py\", line 1\n".repeat(2000)
+            );
+            // The agent cuts it after 32 KiB.
+            let cut = format!("{}…", &text[..32 << 10]);
+            Entry {
+                priority: Some("2"),
+                unit: Some("app.service"),
+                identifier: Some("app"),
+                ..entry(at, text.into(), cut)
+            }
+        }
+        _ => {
+            let text = "\u{1b}[31mGröße unbekannt\u{1b}[0m\ttabulator".to_owned();
+            Entry {
+                priority: Some("5"),
+                unit: Some("app.service"),
+                ..entry(at, text.clone().into(), text)
+            }
+        }
+    }
 }

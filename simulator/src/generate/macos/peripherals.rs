@@ -32,6 +32,13 @@ pub(super) fn displays(profile: &Profile) -> Vec<u8> {
 }
 
 fn with_edid(screen: &Screen) -> serde_json::Value {
+    if screen.is_behind_an_adapter() {
+        let mut fields = without_edid(screen);
+        if let Some(fields) = fields.as_object_mut() {
+            fields.insert("_spdisplays_edid".to_owned(), "0xffffffff".into());
+        }
+        return fields;
+    }
     let mut digits = "0x".to_owned();
     for byte in edid(screen) {
         write!(digits, "{byte:02x}").ok();
@@ -64,6 +71,10 @@ fn without_edid(screen: &Screen) -> serde_json::Value {
 /// Output of `pmset -g batt`.
 pub(super) fn power(profile: &Profile, now: SystemTime) -> Vec<u8> {
     let text = match profile.charge(now) {
+        None if profile.battery_driver().is_some() => {
+            "Now drawing from 'AC Power'\n -InternalBattery-0 (id=4325475)\t(no reading) present: false\n"
+                .to_owned()
+        }
         None => "Now drawing from 'AC Power'\n".to_owned(),
         Some(charge) => {
             let (source, state) = if charge.plugged {

@@ -129,6 +129,24 @@ pub fn each_package(profile: &Profile, suffix: &str, now: SystemTime, mut visit:
     }
 }
 
+/// The first line of the description that a package of that name has, if it has any oddity or not.
+pub fn description(profile: &Profile, name: &str) -> Option<String> {
+    let known = KNOWN.iter().find(|(_, known, ..)| *known == name);
+    if let Some((.., description)) = known {
+        return Some((*description).to_owned());
+    }
+    let library = FORMS.iter().find_map(|form| {
+        let stem = name.strip_prefix(form.before)?.strip_suffix(form.after)?;
+        let stem = STEMS.binary_search(&stem).ok().map(|place| STEMS[place])?;
+        Some(format!("{stem} - {}", form.what))
+    });
+    library.or_else(|| {
+        let mut own = profile.own_programs();
+        let (_, program) = own.find(|(_, program)| package_name(&program.name) == name)?;
+        Some(program.publisher.clone()).filter(|publisher| !publisher.is_empty())
+    })
+}
+
 /// A name as dpkg allows it: lower case, with dashes for what it does not know.
 fn package_name(name: &str) -> String {
     let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c);

@@ -79,7 +79,7 @@ pub(super) fn macos(profile: &Profile, now: SystemTime) -> Vec<Login> {
 }
 
 /// `YYYY-MM-DD HH:MM:SS`.
-fn utc(seconds: u32) -> String {
+pub(super) fn utc(seconds: u32) -> String {
     let moment = jiff::Timestamp::from_second(seconds.into()).unwrap_or_default();
     moment.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }

@@ -1,12 +1,20 @@
 //! The truth about what is built in or plugged in.
 
 use crate::generate::Profile;
-use crate::generate::peripherals::Screen as Connected;
+use crate::generate::peripherals::{BatteryDriver, Mood, Printer as Queue, Screen as Connected};
 use oco_protocol::inventory::{Device, OrFalse, Printer, Screen, UNKNOWN};
 use std::time::SystemTime;
 
-/// Level and status of the battery.
+/// Level and status of the battery as Linux knows them.
 pub(super) fn battery(profile: &Profile, now: SystemTime) -> (OrFalse<f64>, OrFalse<u8>) {
+    if profile.battery_driver() == Some(BatteryDriver::Percent) {
+        battery_in_percent(profile, now)
+    } else {
+        exact_battery(profile, now)
+    }
+}
+
+fn exact_battery(profile: &Profile, now: SystemTime) -> (OrFalse<f64>, OrFalse<u8>) {
     match profile.charge(now) {
         Some(charge) => (
             OrFalse::Value(f64::from(charge.level) / 1e4),
@@ -18,7 +26,7 @@ pub(super) fn battery(profile: &Profile, now: SystemTime) -> (OrFalse<f64>, OrFa
 
 /// Level and status of the battery where the system knows no fractions of a percent.
 pub(super) fn battery_in_percent(profile: &Profile, now: SystemTime) -> (OrFalse<f64>, OrFalse<u8>) {
-    match (profile.charge(now), battery(profile, now)) {
+    match (profile.charge(now), exact_battery(profile, now)) {
         (Some(charge), (_, status)) => (OrFalse::Value(f64::from(charge.percent()) / 100.0), status),
         (None, neither) => neither,
     }
@@ -68,7 +76,7 @@ pub(super) fn macos_screens(profile: &Profile) -> Vec<Screen> {
     let screens = profile.screens();
     let reported = screens.iter().map(|fact| {
         let whole = screen(fact);
-        if profile.is_arm() {
+        if profile.is_arm() || fact.is_behind_an_adapter() {
             Screen {
                 size: UNKNOWN.to_owned(),
                 technology: "digital".to_owned(),
@@ -106,12 +114,13 @@ pub(super) fn windows_printers(profile: &Profile) -> Vec<Printer> {
         name: printer.name.to_owned(),
         driver: printer.driver.to_owned(),
         paper: printer.paper.unwrap_or(UNKNOWN).to_owned(),
-        dpi: "600".to_owned(),
+        dpi: dots(printer),
         uri: printer.port().to_owned(),
-        status: if printer.is_off() {
-            "Offline, Toner low"
-        } else {
-            "Idle"
+        status: match printer.mood {
+            Mood::Idle => "Idle",
+            Mood::NoPaper => "Paper out",
+            Mood::Rejecting => "Stopped",
+            Mood::Off => "Offline, Toner low",
         }
         .to_owned(),
     });
@@ -130,11 +139,26 @@ pub(super) fn printers(profile: &Profile) -> Vec<Printer> {
         name: printer.name.to_owned(),
         driver: printer.driver.to_owned(),
         paper: printer.paper.unwrap_or(UNKNOWN).to_owned(),
-        dpi: UNKNOWN.to_owned(),
-        uri: printer.uri.to_owned(),
-        status: "Idle".to_owned(),
+        dpi: match printer.mood {
+            Mood::NoPaper | Mood::Rejecting => dots(printer),
+            Mood::Idle | Mood::Off => UNKNOWN.to_owned(),
+        },
+        uri: printer.public_uri(),
+        status: match printer.mood {
+            Mood::Idle | Mood::Off => "Idle",
+            Mood::NoPaper => "Stopped (Out of paper)",
+            Mood::Rejecting => "Idle (rejects jobs)",
+        }
+        .to_owned(),
     });
     printers.collect()
+}
+
+fn dots(printer: &Queue) -> String {
+    match printer.dots() {
+        (across, down) if across == down => across.to_string(),
+        (across, down) => format!("{across}x{down}"),
+    }
 }
 
 pub(super) fn devices(profile: &Profile) -> Vec<Device> {

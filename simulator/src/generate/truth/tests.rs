@@ -1,9 +1,11 @@
 //! What the production collectors report about virtual machines is the truth about them.
 
-use super::super::Machine;
+use super::super::{Machine, truth};
 use super::*;
-use crate::simulated_host::SimulatedHost;
+use crate::simulated_host::{SimulatedHost, Surroundings};
 use oco_agent::inventory::{self as agent_inventory, Options};
+use oco_agent::{events, service_checks};
+use oco_protocol::rpc::EventQuery;
 use proptest::prelude::*;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -50,6 +52,26 @@ fn compare(machine: Machine, now: SystemTime) -> Vec<String> {
     let collected = agent_inventory::collect(&host, &options);
     let mut differences = differences(&collected, &truth);
     let identity = agent_inventory::identity(&host, &options).unwrap();
+    let folder = Surroundings::installed(machine.os).paths.service_checks;
+    let services = service_checks::collect(&host, &folder, service_checks::Limits::default());
+    if services.as_ref() != Some(&truth::services(&profile, now)) {
+        differences.push(format!(
+            "services: {services:?}, truth {:?}",
+            truth::services(&profile, now)
+        ));
+    }
+    let everything = EventQuery {
+        since: "1970-01-01 00:00:00".into(),
+        log: "journalctl".into(),
+        query: "{}".into(),
+    };
+    let (events, true_events) = (
+        events::collect(&host, &[everything]),
+        truth::events(&profile, now),
+    );
+    if events != true_events {
+        differences.push(format!("events: {} of {}", events.len(), true_events.len()));
+    }
     if identity.uid != uid(&profile) || Some(&identity.hostname) != truth.hostname.as_ref() {
         differences.push(format!("identity: {identity:?}, truth {:?}", uid(&profile)));
     }

@@ -3,7 +3,7 @@
 use super::wmi::row;
 use crate::generate::Profile;
 use crate::generate::linux::edid::edid;
-use crate::generate::peripherals::Screen;
+use crate::generate::peripherals::{BatteryDriver, Mood, Screen};
 use oco_agent::host::{RegistryValue, WmiRow};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -62,12 +62,36 @@ pub(super) fn screen_parameters(profile: &Profile, key: &str) -> Option<BTreeMap
         .iter()
         .enumerate()
         .find(|(number, screen)| screen_device(*number, screen).to_lowercase() == device)?;
-    let edid =
-        (!screen.driver_has_no_edid()).then(|| ("EDID".to_owned(), RegistryValue::Binary(edid(screen))));
-    Some(edid.into_iter().collect())
+    let edid = match (screen.is_behind_an_adapter(), screen.driver_has_no_edid()) {
+        (true, _) => Some(edid(screen)[..64].to_vec()),
+        (false, true) => None,
+        (false, false) => Some(edid(screen)),
+    };
+    Some(
+        edid.map(|edid| ("EDID".to_owned(), RegistryValue::Binary(edid)))
+            .into_iter()
+            .collect(),
+    )
 }
 
 pub(super) fn batteries(profile: &Profile, now: SystemTime) -> Vec<WmiRow> {
+    let bay = |availability: u8| {
+        row([
+            ("Availability", json!(availability)),
+            ("BatteryStatus", Value::Null),
+            ("EstimatedChargeRemaining", Value::Null),
+        ])
+    };
+    match profile.battery_driver() {
+        Some(BatteryDriver::Mute) => return vec![bay(2)],
+        // 11: not installed.
+        Some(BatteryDriver::Charge) => return [bay(11)].into_iter().chain(charged(profile, now)).collect(),
+        _ => {}
+    }
+    charged(profile, now)
+}
+
+fn charged(profile: &Profile, now: SystemTime) -> Vec<WmiRow> {
     let charge = profile.charge(now).into_iter();
     let rows = charge.map(|charge| {
         row([
@@ -82,17 +106,23 @@ pub(super) fn batteries(profile: &Profile, now: SystemTime) -> Vec<WmiRow> {
 
 pub(super) fn printers(profile: &Profile) -> Vec<WmiRow> {
     let printers = profile.printers().into_iter().map(|printer| {
-        // Offline and low on toner.
-        let (state, status) = if printer.is_off() { (0x2_0080, 1) } else { (0, 3) };
+        let (state, status) = match printer.mood {
+            Mood::Idle => (0, 3),
+            Mood::NoPaper => (0x10, 1),
+            Mood::Rejecting => (0, 6),
+            // Offline and low on toner.
+            Mood::Off => (0x2_0080, 1),
+        };
+        let (across, down) = printer.dots();
         row([
             ("Name", printer.name.into()),
             ("DriverName", printer.driver.into()),
             ("PortName", printer.port().into()),
             ("PrinterState", json!(state)),
             ("PrinterStatus", json!(status)),
-            ("WorkOffline", printer.is_off().into()),
-            ("HorizontalResolution", json!(600)),
-            ("VerticalResolution", json!(600)),
+            ("WorkOffline", (printer.mood == Mood::Off).into()),
+            ("HorizontalResolution", json!(across)),
+            ("VerticalResolution", json!(down)),
         ])
     });
     printers.collect()

@@ -2,8 +2,8 @@
 
 use super::peripherals;
 use crate::generate::profile::{Profile, Release};
-use crate::generate::release;
 use crate::generate::software::windows::{self as programs, Program};
+use crate::generate::{Draw, Topic, release};
 use oco_agent::host::{Hive, RegistryKey, RegistryValue};
 use std::collections::BTreeMap;
 use std::io;
@@ -20,6 +20,23 @@ const PROFILES: &str = r"software\microsoft\windows nt\currentversion\profilelis
 const STORE: &str = r"software\microsoft\windows\currentversion\appx\appxalluserstore";
 const STORE_PACKAGES: &str = r"software\microsoft\windows\currentversion\appx\appxalluserstore\applications";
 
+/// Keys in which nothing is that an agent reads, but which are on every machine.
+const OTHERS: [&str; 3] = [
+    r"software\policies\microsoft\windows",
+    r"software\wow6432node\microsoft",
+    r"system\currentcontrolset\services",
+];
+/// Keys in the hive of a user.
+const OF_USERS: [&str; 4] = [
+    "control panel",
+    "environment",
+    r"software\microsoft\windows\currentversion",
+    r"software\policies",
+];
+
+/// Stream of draws.
+const HIDDEN_NAME: u64 = 17;
+
 type Values = BTreeMap<String, RegistryValue>;
 
 /// Values of a registry key.
@@ -27,12 +44,12 @@ pub(crate) fn registry_values(profile: &Profile, key: &RegistryKey, now: SystemT
     let Release::Windows(release) = profile.release else {
         return Err(io::ErrorKind::NotFound.into());
     };
-    if key.hive != Hive::LocalMachine {
-        return Err(io::ErrorKind::NotFound.into());
-    }
     let path = key.path.to_lowercase();
+    if key.hive == Hive::Users {
+        return names_below(in_hive(&path), &OF_USERS).map(|_| Values::new());
+    }
     match path.as_str() {
-        VERSION => Ok(version_values(release)),
+        VERSION => Ok(version_values(profile, release)),
         ENVIRONMENT => Ok(values([
             ("PROCESSOR_ARCHITECTURE", sz(profile.architecture())),
             ("OS", sz("Windows_NT")),
@@ -55,18 +72,21 @@ pub(crate) fn registry_values(profile: &Profile, key: &RegistryKey, now: SystemT
                     programs::program_at(profile, key.view, name, now).ok_or(io::ErrorKind::NotFound)?;
                 return Ok(program_values(&program));
             }
-            let sid = below(&path, PROFILES).ok_or(io::ErrorKind::NotFound)?;
-            profile_values(profile, sid)
+            match below(&path, PROFILES) {
+                Some(sid) => profile_values(profile, sid),
+                None => names_below(&path, &on_the_way()).map(|_| Values::new()),
+            }
         }
     }
 }
 
 /// Names of the keys below one.
 pub(crate) fn registry_subkeys(profile: &Profile, key: &RegistryKey) -> io::Result<Vec<String>> {
-    if key.hive != Hive::LocalMachine {
-        return Err(io::ErrorKind::NotFound.into());
+    let path = key.path.to_lowercase();
+    if key.hive == Hive::Users {
+        return names_below(in_hive(&path), &OF_USERS);
     }
-    match key.path.to_lowercase().as_str() {
+    match path.as_str() {
         // Which programs there are doesn't change with time, only their versions do.
         UNINSTALL => {
             let programs = programs::programs(profile, key.view, SystemTime::UNIX_EPOCH);
@@ -82,11 +102,51 @@ pub(crate) fn registry_subkeys(profile: &Profile, key: &RegistryKey) -> io::Resu
             .map(|(name, version)| format!("{name}_{version}_x64__8wekyb3d8bbwe"))
             .chain(["Broken".to_owned()])
             .collect()),
-        _ => Err(io::ErrorKind::NotFound.into()),
+        _ => names_below(&path, &on_the_way()),
     }
 }
 
-fn version_values(release: &release::Windows) -> Values {
+fn on_the_way() -> [&'static str; 10] {
+    let [policies, wow, services] = OTHERS;
+    [
+        VERSION,
+        ENVIRONMENT,
+        SECURE_BOOT,
+        UNINSTALL,
+        PROFILES,
+        STORE,
+        DEVICES.trim_end_matches('\\'),
+        policies,
+        wow,
+        services,
+    ]
+}
+
+/// The path of a key below its user's.
+fn in_hive(path: &str) -> &str {
+    path.split_once('\\').map_or("", |(_, rest)| rest)
+}
+
+/// Names directly below a key, which is one of `keys` or on the way to some.
+fn names_below(path: &str, keys: &[&str]) -> io::Result<Vec<String>> {
+    let is_one = path.is_empty() || keys.contains(&path);
+    let rest = |key: &&str| match path {
+        "" => Some((*key).to_owned()),
+        _ => key.strip_prefix(path)?.strip_prefix('\\').map(str::to_owned),
+    };
+    let below = keys.iter().filter_map(rest);
+    let mut names: Vec<String> = below
+        .filter_map(|rest| Some(rest.split('\\').next()?.to_owned()))
+        .collect();
+    names.sort();
+    names.dedup();
+    if names.is_empty() && !is_one {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    Ok(names)
+}
+
+fn version_values(profile: &Profile, release: &release::Windows) -> Values {
     let mut values = values([
         ("ProductName", sz(release.product_name)),
         ("EditionID", sz(release.edition)),
@@ -95,12 +155,23 @@ fn version_values(release: &release::Windows) -> Values {
         ("CurrentBuildNumber", sz(release.build)),
         ("CurrentBuild", sz(release.build)),
     ]);
+    if profile.hides_product_name(release) {
+        values.remove("ProductName");
+    }
     if let Some(major) = release.major {
         values.insert("CurrentMajorVersionNumber".into(), RegistryValue::Dword(major));
         values.insert("CurrentMinorVersionNumber".into(), RegistryValue::Dword(0));
         values.insert("UBR".into(), RegistryValue::Dword(4317));
     }
     values
+}
+
+impl Profile {
+    /// Whether somebody has removed the product's name, which the edition tells as well.
+    fn hides_product_name(&self, release: &release::Windows) -> bool {
+        let told = release.major.is_some() && release.edition == "Professional";
+        told && Draw::new(self.machine, Topic::Identity, HIDDEN_NAME).permille(40)
+    }
 }
 
 fn program_values(program: &Program) -> Values {

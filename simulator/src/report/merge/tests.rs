@@ -55,7 +55,12 @@ fn report(shard: Shard, requests: &[Recorded]) -> RunReport {
         server_embedded: false,
         agents_started: shard.size(AGENTS),
         bytes_per_idle_agent: 160,
-        process: ProcessFigures::default(),
+        process: ProcessFigures {
+            rss_bytes: Some(1000 * u64::from(shard.size(AGENTS))),
+            peak_rss_bytes: None,
+            cpu_s: Some(f64::from(2 * shard.size(AGENTS))),
+        },
+        cpu_before_s: Some(f64::from(shard.size(AGENTS))),
         faults: Vec::new(),
         command: String::new(),
     };
@@ -98,6 +103,7 @@ proptest! {
         prop_assert_eq!(merged.convergence[0].of, u64::from(AGENTS));
         prop_assert_eq!(merged.convergence[0].ok, whole.convergence[0].ok);
         prop_assert_eq!(merged.verdict, whole.verdict);
+        prop_assert_eq!(merged.process, whole.process);
     }
 }
 

@@ -21,7 +21,7 @@ pub fn seal() {
 }
 
 /// Gives back what is not in use: free pages of the allocator, and the pages of programs and libraries.
-pub(super) fn release() {
+pub(in super::super) fn release() {
     trim();
     // SAFETY: the callback fits the function, and does nothing that it forbids.
     unsafe { libc::dl_iterate_phdr(Some(release_code), std::ptr::null_mut()) };

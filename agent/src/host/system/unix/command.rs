@@ -16,6 +16,12 @@ use std::time::{Duration, Instant};
 const OUTPUT_LIMIT: usize = 64 << 20;
 /// Where the administrator's tools are.
 const TOOLS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+/// English, or none, in UTF-8. A system without this locale takes `C`.
+const LOCALE: &str = if cfg!(target_os = "macos") {
+    "en_US.UTF-8"
+} else {
+    "C.UTF-8"
+};
 /// What every pipe takes without anybody reading, bytes.
 const INPUT_LIMIT: usize = 4096;
 
@@ -88,8 +94,8 @@ fn execute(
     };
     child
         .args(command.args)
-        // What is read must not depend on the language that the machine is set to. A system without this locale takes `C`.
-        .env("LC_ALL", "C.UTF-8")
+        // What is read must not depend on the language that the machine is set to.
+        .env("LC_ALL", LOCALE)
         .env_remove("LANGUAGE")
         .stdin(stdin)
         .stdout(output_writer)

@@ -66,6 +66,7 @@ enum Missing {
 
 /// A file's folder, opened, and the file's name in it.
 struct Place {
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     folder: File,
     /// The folder's path, for systems whose open folders have none.
     #[cfg_attr(target_os = "linux", allow(dead_code))]

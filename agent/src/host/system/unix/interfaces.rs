@@ -60,7 +60,10 @@ fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
 fn hardware_address(address: &SockaddrStorage) -> Option<String> {
     let link = address.as_link_addr()?;
     #[cfg(target_os = "linux")]
-    let link = Some(link).filter(|link| link.halen() == 6)?;
+    let length = link.halen();
+    #[cfg(target_os = "macos")]
+    let length = link.alen();
+    let link = Some(link).filter(|_| length == 6)?;
     let [a, b, c, d, e, f] = link.addr().filter(|bytes| bytes != &[0; 6])?;
     Some(format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}"))
 }
@@ -93,6 +96,7 @@ mod tests {
         assert_eq!((v4.addr, v4.prefix), ("127.0.0.1".parse().unwrap(), 8));
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn hardware_addresses_agree_with_sysfs() {
         for interface in list().unwrap() {

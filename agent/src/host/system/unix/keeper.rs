@@ -24,7 +24,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// The usual mask for new files, whatever the service manager gave the agent: what a job installs has to be readable.
-const UMASK: u32 = 0o022;
+const UMASK: Mode = Mode::WGRP.union(Mode::WOTH);
 /// A keeper that lost its shell says that it could not be run, as shells do.
 const LOST: i32 = 126;
 /// How long killed processes may take to end: one that waits for a disk or a network file system takes its time.
@@ -50,7 +50,7 @@ pub(super) struct Kept {
 /// Has `command` run under a keeper, which becomes the child that is started, with the usual mask for new files.
 pub(super) fn keep(command: &mut Command, kept: Kept) {
     let prepare = move || {
-        umask(Mode::from_raw_mode(UMASK as _));
+        umask(UMASK);
         adopt_orphans()?;
         // SAFETY: the process has one thread, and neither side calls anything but system calls before it becomes another
         // program or ends.
@@ -246,7 +246,7 @@ fn adopt_orphans() -> io::Result<()> {
     Ok(nix::sys::prctl::set_child_subreaper(true)?)
 }
 
-/// Only Linux has such a thing: elsewhere a kill reaches the process group.
+/// Only Linux has such a thing: elsewhere a kill reaches what is below the keeper and in its process group.
 #[cfg(not(target_os = "linux"))]
 fn adopt_orphans() -> io::Result<()> {
     Ok(())

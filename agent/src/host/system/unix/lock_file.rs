@@ -163,8 +163,8 @@ mod tests {
     fn a_pipe_is_refused_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
-        let mode = rustix::fs::Mode::from_raw_mode(0o600);
-        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
         assert!(refusal(&path).contains("not a regular file"));
     }
 

@@ -1,5 +1,6 @@
 //! The agent that this one replaces: whether it still runs, by its lock in the folder for temporary files.
 
+use crate::host::system::native;
 use rustix::fs::OFlags;
 use rustix::process::{Pid, geteuid, test_kill_process};
 use std::fs::OpenOptions;
@@ -66,8 +67,24 @@ fn read_lock(path: &Path) -> io::Result<Option<u32>> {
 
 /// True also where nobody can tell.
 fn is_called_agent(pid: u32) -> bool {
-    let command_line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let command_line = native::command_line(pid).unwrap_or_default();
     is_agents_command_line(&String::from_utf8_lossy(&command_line))
+}
+
+/// A process's arguments, each ended by a NUL byte, in what the kernel of macOS tells of it: their number, the program's path
+/// filled up with NUL bytes, the arguments, the environment.
+#[cfg(any(target_os = "macos", test))]
+pub(crate) fn arguments(told: &[u8]) -> Option<Vec<u8>> {
+    let (count, rest) = told.split_first_chunk()?;
+    let count = usize::try_from(i32::from_ne_bytes(*count)).ok()?;
+    let path = rest.iter().position(|byte| *byte == 0)?;
+    let start = path + rest[path..].iter().position(|byte| *byte != 0)?;
+    let mut ends = rest[start..].iter().enumerate().filter(|(_, byte)| **byte == 0);
+    let length = match count.checked_sub(1) {
+        Some(last) => ends.nth(last)?.0 + 1,
+        None => 0,
+    };
+    Some(rest[start..start + length].to_vec())
 }
 
 /// Whether a process's arguments, each ended by a NUL byte, start an agent: a program of that name, or one that Python
@@ -103,10 +120,7 @@ mod tests {
                 .stderr(Stdio::null());
             let process = Self(command.spawn().unwrap());
             // For a moment after its start, a process has no name that could be read.
-            while std::fs::read(format!("/proc/{}/cmdline", process.id()))
-                .unwrap()
-                .is_empty()
-            {
+            while native::command_line(process.id()).unwrap().is_empty() {
                 std::thread::yield_now();
             }
             process
@@ -157,6 +171,18 @@ mod tests {
         ] {
             assert!(!is_agents_command_line(stranger), "{stranger:?}");
         }
+    }
+
+    #[test]
+    fn arguments_are_told_from_path_and_environment() {
+        let told = |count: i32, text: &str| [&count.to_ne_bytes()[..], text.as_bytes()].concat();
+        let text = "/opt/oco-agent/oco-agent\0\0\0\0oco-agent\0--daemon\0HOME=/var/root\0";
+        assert_eq!(arguments(&told(2, text)).unwrap(), b"oco-agent\0--daemon\0");
+        assert_eq!(arguments(&told(0, text)).unwrap(), b"");
+        assert_eq!(arguments(&told(9, text)), None, "fewer than it says");
+        assert_eq!(arguments(&told(-1, text)), None);
+        assert_eq!(arguments(b"\x01\0"), None);
+        assert_eq!(arguments(&told(1, "/bin/sh\0\0")), None);
     }
 
     #[test]

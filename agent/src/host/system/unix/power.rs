@@ -1,10 +1,9 @@
-//! Restart and shutdown, and the users who should know of it, by the tools of the system.
+//! Restart and shutdown, and the users who should know of it, by the tools that Linux and macOS have in common.
 
 use super::command;
-use crate::host::{Command, HostError, PowerAction, Result};
+use crate::host::{Command, CommandOutput, HostError, PowerAction, Result};
 use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 /// None of these tools takes noticeable time when all is well.
@@ -19,103 +18,9 @@ pub(crate) fn schedule(action: PowerAction, minutes: u32) -> Result<()> {
     run("shutdown", &[option, &format!("+{minutes}")]).map(drop)
 }
 
-/// Names of the users who are logged in: as logind knows them, or where there is none, as the terminals show them.
-pub(crate) fn logged_in_users() -> Result<Vec<String>> {
-    let users = sessions().map(|sessions| sessions.into_iter().map(|session| session.user).collect());
-    let users: BTreeSet<String> = match users {
-        Ok(users) => users,
-        Err(_) => parse_who(&run("who", &[])?),
-    };
-    Ok(users.into_iter().collect())
-}
-
-/// Writes a message to all terminals, and shows it on the desktops of those who have one.
-pub(crate) fn notify(message: &str) -> Result<()> {
-    let desktops: BTreeSet<_> = sessions()
-        .unwrap_or_default()
-        .into_iter()
-        .filter(|session| session.has_desktop && Path::new(&bus_folder(&session.uid)).exists())
-        .map(|session| (session.user, session.uid))
-        .collect();
-    for (user, uid) in desktops {
-        if let Err(error) = notify_desktop(&user, &uid, message) {
-            tracing::debug!(user, error = %error.source, "no desktop notification");
-        }
-    }
-    run("wall", &[message]).map(drop)
-}
-
-fn notify_desktop(user: &str, uid: &str, message: &str) -> Result<String> {
-    let bus = format!("DBUS_SESSION_BUS_ADDRESS=unix:path={}/bus", bus_folder(uid));
-    let notification = [
-        "notify-send",
-        "--urgency=critical",
-        "Open Computer Orchestration",
-        message,
-    ];
-    let args = [["-u", user, "--", "env", &bus].as_slice(), &notification].concat();
-    run("runuser", &args)
-}
-
-fn bus_folder(uid: &str) -> String {
-    format!("/run/user/{uid}")
-}
-
-/// A user's session.
-#[derive(Debug, PartialEq, Eq)]
-struct Session {
-    user: String,
-    uid: String,
-    has_desktop: bool,
-}
-
-fn sessions() -> Result<Vec<Session>> {
-    let list = run("loginctl", &["list-sessions", "--no-legend", "--no-pager"])?;
-    let ids: Vec<_> = list
-        .lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .collect();
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut args = vec![
-        "show-session",
-        "--no-pager",
-        "-p",
-        "Name",
-        "-p",
-        "User",
-        "-p",
-        "Class",
-        "-p",
-        "State",
-        "-p",
-        "Type",
-        "--",
-    ];
-    args.extend(ids);
-    Ok(parse_sessions(&run("loginctl", &args)?))
-}
-
-/// The users' sessions in the output of `loginctl show-session`: properties, with an empty line between two sessions.
-/// Greeters, background jobs and sessions that are being closed are nobody's.
-fn parse_sessions(text: &str) -> Vec<Session> {
-    let blocks = text.split("\n\n");
-    let session = |block: &str| {
-        let property = |name: &str| {
-            let value = block
-                .lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-            value.unwrap_or_default()
-        };
-        let counts = property("Class").starts_with("user") && property("State") != "closing";
-        (counts && !property("Name").is_empty()).then(|| Session {
-            user: property("Name").to_owned(),
-            uid: property("User").to_owned(),
-            has_desktop: matches!(property("Type"), "x11" | "wayland" | "mir"),
-        })
-    };
-    blocks.filter_map(session).collect()
+/// Names of the users who are logged in, as the terminals show them.
+pub(crate) fn on_terminals() -> Result<BTreeSet<String>> {
+    Ok(parse_who(&run("who", &[])?))
 }
 
 /// The users in the output of `who`.
@@ -125,16 +30,30 @@ fn parse_who(text: &str) -> BTreeSet<String> {
 }
 
 /// The output of a command that succeeds.
-fn run(program: &str, args: &[&str]) -> Result<String> {
+pub(crate) fn run(program: &str, args: &[&str]) -> Result<String> {
     let command = Command {
         program,
         args,
         time_limit: TIME_LIMIT,
     };
-    let output = command::run(&command)?;
+    text_of(&command, &command::run(&command)?)
+}
+
+/// The output of a command that succeeds, and that reads this from its standard input.
+#[cfg(target_os = "macos")]
+pub(crate) fn run_with_input(program: &str, input: &str) -> Result<String> {
+    let command = Command {
+        program,
+        args: &[],
+        time_limit: TIME_LIMIT,
+    };
+    text_of(&command, &command::run_with_input(&command, input.as_bytes())?)
+}
+
+fn text_of(command: &Command<'_>, output: &CommandOutput) -> Result<String> {
     if output.code != Some(0) {
         let reason = format!("exit code {:?}", output.code);
-        return Err(HostError::new("run", &command, io::Error::other(reason)));
+        return Err(HostError::new("run", command, io::Error::other(reason)));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -142,24 +61,6 @@ fn run(program: &str, args: &[&str]) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sessions_of_greeters_and_closing_ones_are_nobodys() {
-        let text = "Name=ada\nUser=1000\nType=wayland\nClass=user\nState=active\n\n\
-                    Name=gdm\nUser=120\nType=x11\nClass=greeter\nState=online\n\n\
-                    Name=bob\nUser=1001\nType=tty\nClass=user\nState=closing\n\n\
-                    Name=root\nUser=0\nType=tty\nClass=user-early\nState=online\n";
-        let session = |user: &str, uid: &str, has_desktop| Session {
-            user: user.into(),
-            uid: uid.into(),
-            has_desktop,
-        };
-        assert_eq!(
-            parse_sessions(text),
-            [session("ada", "1000", true), session("root", "0", false)]
-        );
-        assert_eq!(parse_sessions(""), []);
-    }
 
     #[test]
     fn who_names_each_user_once() {

@@ -1,9 +1,10 @@
 //! The shell of a software job.
 
 use super::keeper::{self, Kept};
+use super::leftovers;
 use super::process_group::{Exit, ProcessGroup};
-use super::{leftovers, process_tree};
 use crate::host::Procedure;
+use crate::host::system::native::process_tree;
 use crate::host::system::procedure::{PIECE, Started};
 use bytes::Bytes;
 use std::io::{self, PipeWriter};

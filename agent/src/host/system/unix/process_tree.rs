@@ -1,178 +1,148 @@
-//! Killing every process of a job, also one that has left its process group and its session (`setsid`, a double fork):
-//! what is below the job's [keeper](super::keeper) in the tree that `/proc` shows.
+//! The tree of processes, as a system shows it.
 
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, kill_process};
+use std::collections::BTreeMap;
 use std::io;
+use std::time::Duration;
 
-/// Only Linux has keepers that take in orphans: elsewhere a kill reaches the process group.
-#[cfg(not(target_os = "linux"))]
-pub(super) fn kill_below(_keeper: Pid) -> io::Result<()> {
+/// How long killed processes may take to end: one that waits for a disk or a network file system takes its time.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks at all processes.
+pub(crate) const PAUSE: Duration = Duration::from_millis(5);
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// It runs, or waits for something.
+    Running,
+    /// It was stopped by a signal, and starts nothing.
+    Stopped,
+    /// It has ended and is left for its parent to look at.
+    Ended,
+}
+
+/// A process as the system shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) parent: i32,
+    pub(crate) condition: Condition,
+}
+
+/// The processes below `keeper` that have not ended.
+pub(crate) fn below(keeper: Pid, processes: &BTreeMap<i32, Process>) -> Vec<i32> {
+    let keeper = keeper.as_raw_nonzero().get();
+    let is_below = |id: i32| {
+        let parent = |id: i32| processes.get(&id).map(|process| process.parent);
+        // A bound, since the processes were not all looked at in one moment.
+        let ancestors = std::iter::successors(parent(id), |id| parent(*id)).take(processes.len());
+        ancestors.into_iter().any(|ancestor| ancestor == keeper)
+    };
+    let living = processes
+        .iter()
+        .filter(|(_, process)| process.condition != Condition::Ended);
+    living.map(|(id, _)| *id).filter(|id| is_below(*id)).collect()
+}
+
+/// Sends a signal; no error if the process is gone.
+pub(crate) fn signal(process: Pid, signal: Signal) -> io::Result<()> {
+    match kill_process(process, signal) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Kills what is below `root` where orphans leave the tree: all of it is stopped first, so that nothing ends, starts
+/// another process or gets another parent until everything is known. `root` itself stays behind, stopped.
+#[cfg(any(target_os = "macos", test))]
+pub(crate) fn stop_and_kill_below(
+    root: Pid,
+    processes: impl Fn() -> io::Result<BTreeMap<i32, Process>>,
+) -> io::Result<()> {
+    use std::collections::BTreeSet;
+    use std::time::Instant;
+
+    signal(root, Signal::STOP)?;
+    let deadline = Instant::now() + PATIENCE;
+    let mut known = BTreeSet::new();
+    loop {
+        let processes = processes()?;
+        let found = below(root, &processes);
+        let new: Vec<i32> = found.iter().copied().filter(|id| known.insert(*id)).collect();
+        for process in new.iter().copied().filter_map(Pid::from_raw) {
+            signal(process, Signal::STOP)?;
+        }
+        // A stop takes effect a moment later: what runs until then may still start something.
+        let runs = |id: &i32| {
+            processes
+                .get(id)
+                .is_some_and(|process| process.condition == Condition::Running)
+        };
+        if new.is_empty() && !found.iter().any(runs) || Instant::now() > deadline {
+            break;
+        }
+        std::thread::park_timeout(PAUSE);
+    }
+    // What is stopped has kept its id.
+    for process in known.into_iter().filter_map(Pid::from_raw) {
+        signal(process, Signal::KILL)?;
+    }
     Ok(())
 }
 
-#[cfg(target_os = "linux")]
-pub(super) use linux::kill_below;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-#[cfg(target_os = "linux")]
-mod linux {
-    use super::{Pid, io};
-    use rustix::process::{Signal, kill_process};
-    use std::collections::BTreeMap;
-    use std::time::{Duration, Instant};
-
-    /// How long killed processes may take to end: one that waits for a disk or a network file system takes its time.
-    const PATIENCE: Duration = Duration::from_secs(5);
-    /// Between two looks at all processes.
-    const PAUSE: Duration = Duration::from_millis(5);
-    /// How far down children of children are followed; when these are killed, those below them come up.
-    const MOST_DEPTH: usize = 20;
-
-    /// Kills every process below `keeper`, which must not have been reaped yet. It stays behind, stopped.
-    pub(in super::super) fn kill_below(keeper: Pid) -> io::Result<()> {
-        // A stopped keeper still takes in orphans, but cannot end before the last of them has.
-        signal(keeper, Signal::STOP)?;
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            // As often as it finds something: a process that starts others all the time has to be met before it does.
-            while kill_children(keeper.as_raw_nonzero().get(), 0)? && Instant::now() < deadline {}
-            let left = below(keeper, &processes()?);
-            if left.is_empty() {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                let left: Vec<String> = left.iter().map(ToString::to_string).collect();
-                let reason = format!("processes do not end: {}", left.join(", "));
-                return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
-            }
-            for process in left.into_iter().filter_map(Pid::from_raw) {
-                signal(process, Signal::KILL)?;
-            }
-            std::thread::park_timeout(PAUSE);
-        }
-    }
-
-    /// Kills the children of `parent` and what is below them, in the quickest way; some kernels do not have it. Whether
-    /// there was anything that had not ended.
-    fn kill_children(parent: i32, depth: usize) -> io::Result<bool> {
-        let mut found = false;
-        let Ok(threads) = std::fs::read_dir(format!("/proc/{parent}/task")) else {
-            return Ok(false);
+    #[test]
+    fn only_what_is_below_counts() {
+        let process = |parent, ended| Process {
+            parent,
+            condition: if ended {
+                Condition::Ended
+            } else {
+                Condition::Running
+            },
         };
-        for thread in threads.flatten() {
-            let children = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-            for child in children.split_whitespace().filter_map(|child| child.parse().ok()) {
-                if let Some(process) = Pid::from_raw(child) {
-                    signal(process, Signal::KILL)?;
-                }
-                found |= !read(child).is_none_or(|process| process.ended);
-                if depth < MOST_DEPTH {
-                    found |= kill_children(child, depth + 1)?;
-                }
-            }
-        }
-        Ok(found)
+        let processes = BTreeMap::from([
+            (1, process(0, false)),
+            (10, process(1, false)),
+            (11, process(10, false)),
+            (12, process(11, true)),
+            (13, process(12, false)),
+            (20, process(1, false)),
+            // Seen at different moments, two may seem to be each other's parents.
+            (30, process(31, false)),
+            (31, process(30, false)),
+        ]);
+        assert_eq!(below(Pid::from_raw(10).unwrap(), &processes), [11, 13]);
+        assert_eq!(below(Pid::from_raw(99).unwrap(), &processes), [0; 0]);
     }
 
-    /// Sends a signal; no error if the process is gone.
-    fn signal(process: Pid, signal: Signal) -> io::Result<()> {
-        match kill_process(process, signal) {
-            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
+    /// Starts processes that hold standard output open: one in a session of its own, one that starts another there, and
+    /// some more below them.
+    #[cfg(target_os = "linux")]
+    const FAMILY: &str = "setsid sh -c 'sleep 1000 & sleep 1000; :' & sh -c '(sleep 1000; :) & sleep 1000; :' & \
+        echo up; sleep 1000; :";
 
-    /// A process as `/proc` shows it.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    struct Process {
-        parent: i32,
-        ended: bool,
-    }
-
-    fn processes() -> io::Result<BTreeMap<i32, Process>> {
-        let ids =
-            std::fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        // One that has ended since is no error.
-        Ok(ids.filter_map(|id| Some((id, read(id)?))).collect())
-    }
-
-    fn read(id: i32) -> Option<Process> {
-        parse(&std::fs::read(format!("/proc/{id}/stat")).ok()?)
-    }
-
-    /// A process in the form of `/proc/ID/stat`: `ID (NAME) STATE PARENT ...`. The name may have blanks and parentheses,
-    /// and be no UTF-8.
-    fn parse(stat: &[u8]) -> Option<Process> {
-        let end = stat.iter().rposition(|byte| *byte == b')')?;
-        let rest = std::str::from_utf8(&stat[end + 1..]).ok()?;
-        let fields: Vec<&str> = rest.split_whitespace().collect();
-        // With threads left, it is only the first one that has ended.
-        let threads: u32 = fields.get(17)?.parse().ok()?;
-        Some(Process {
-            parent: fields.get(1)?.parse().ok()?,
-            ended: matches!(*fields.first()?, "Z" | "X") && threads < 2,
-        })
-    }
-
-    /// The processes below `keeper` that have not ended.
-    fn below(keeper: Pid, processes: &BTreeMap<i32, Process>) -> Vec<i32> {
-        let keeper = keeper.as_raw_nonzero().get();
-        let is_below = |id: i32| {
-            let parent = |id: i32| processes.get(&id).map(|process| process.parent);
-            // A bound, since the processes were not all looked at in one moment.
-            let ancestors = std::iter::successors(parent(id), |id| parent(*id)).take(processes.len());
-            ancestors.into_iter().any(|ancestor| ancestor == keeper)
-        };
-        let living = processes.iter().filter(|(_, process)| !process.ended);
-        living.map(|(id, _)| *id).filter(|id| is_below(*id)).collect()
-    }
-
-    #[cfg(test)]
-    mod tests {
-        use super::*;
-
-        fn stat(name: &str, state: char, parent: i32, threads: u32) -> Vec<u8> {
-            format!("7 ({name}) {state} {parent} 7 7 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 {threads} 0 100 0 0\n")
-                .into_bytes()
-        }
-
-        #[test]
-        fn parents_are_found_behind_every_name() {
-            for name in ["sh", "a b", ") Z 1 (", "((sd-pam))", ""] {
-                let process = parse(&stat(name, 'S', 42, 1)).unwrap();
-                assert_eq!((process.parent, process.ended), (42, false), "{name}");
-            }
-            let mut own = std::fs::read("/proc/self/stat").unwrap();
-            let process = parse(&own).unwrap();
-            assert_eq!(
-                process.parent.cast_unsigned(),
-                std::os::unix::process::parent_id()
-            );
-            own.truncate(10);
-            assert_eq!(parse(&own), None);
-        }
-
-        #[test]
-        fn a_process_with_threads_left_has_not_ended() {
-            assert!(parse(&stat("x", 'Z', 1, 1)).unwrap().ended);
-            assert!(!parse(&stat("x", 'Z', 1, 2)).unwrap().ended);
-        }
-
-        #[test]
-        fn only_what_is_below_counts() {
-            let process = |parent, ended| Process { parent, ended };
-            let processes = BTreeMap::from([
-                (1, process(0, false)),
-                (10, process(1, false)),
-                (11, process(10, false)),
-                (12, process(11, true)),
-                (13, process(12, false)),
-                (20, process(1, false)),
-                // Seen at different moments, two may seem to be each other's parents.
-                (30, process(31, false)),
-                (31, process(30, false)),
-            ]);
-            assert_eq!(below(Pid::from_raw(10).unwrap(), &processes), [11, 13]);
-            assert_eq!(below(Pid::from_raw(99).unwrap(), &processes), [0; 0]);
-        }
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_stopped_first_is_killed_as_a_whole() {
+        use std::io::{BufRead, BufReader, Read};
+        use std::process::{Command, Stdio};
+        let mut root = Command::new("sh")
+            .args(["-c", FAMILY])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(root.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        assert_eq!(line, "up\n");
+        let id = Pid::from_child(&root);
+        stop_and_kill_below(id, crate::host::system::native::process_tree::processes).unwrap();
+        root.kill().unwrap();
+        root.wait().unwrap();
+        // Ends only once nobody holds the other end.
+        output.read_to_end(&mut Vec::new()).unwrap();
     }
 }

@@ -1,6 +1,6 @@
 //! Passwords of local accounts, set by `chpasswd`.
 
-use super::command;
+use crate::host::system::unix::command;
 use crate::host::{Command, HostError, Result};
 use std::io;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use zeroize::{Zeroize, Zeroizing};
 /// Other programs may hold the lock of the account database for a while.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// Sets a password. It travels through a pipe: command lines can be read by every user.
-pub(crate) fn set(username: &str, password: &str) -> Result<()> {
+/// Sets a password. It travels through a pipe: command lines can be read by every user. The one before is not needed.
+pub(crate) fn set(username: &str, password: &str, _old: Option<&str>) -> Result<()> {
     let failed = |source: io::Error| HostError::new("set the password of", username, source);
     // Each of these would end the account's or the password's part of the line.
     let splits = |text: &str| text.is_empty() || text.contains(['\n', '\r', '\0']);
@@ -66,7 +66,7 @@ mod tests {
             ("u", "a\nroot:b"),
             ("u", ""),
         ] {
-            let error = set(username, password).unwrap_err();
+            let error = set(username, password, None).unwrap_err();
             assert_eq!(error.source.kind(), io::ErrorKind::InvalidInput, "{username:?}");
         }
     }

@@ -1,0 +1,269 @@
+//! The package for macOS, as far as it can be looked at anywhere: the service's description, and the scripts against a
+//! launchd of the test's own.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use plist::Value;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+
+const LABEL: &str = "systems.sieber.oco-agent";
+
+fn packaging(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("packaging/macos")
+        .join(file)
+}
+
+/// A computer's files, and programs that take note of how they are called.
+struct Mac {
+    folder: TempDir,
+}
+
+impl Mac {
+    fn new() -> Self {
+        let mac = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        mac.program(
+            "launchctl",
+            "case $1 in print) [ -e \"$MAC/loaded\" ] || exit 113; echo 'system/x = {'; cat \"$MAC/loaded\"; exit ;; esac\n\
+             echo \"$*\" >> \"$MAC/calls\"\n\
+             case $1 in bootout) [ ! -p \"$MAC/wait\" ] || read -r line < \"$MAC/wait\"; rm -f \"$MAC/loaded\" ;; esac",
+        );
+        mac.program("pkgutil", "echo \"pkgutil $*\" >> \"$MAC/calls\"");
+        mac
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    fn program(&self, name: &str, script: &str) {
+        self.file(&format!("bin/{name}"), &format!("#!/bin/sh\n{script}\n"), 0o755);
+    }
+
+    fn file(&self, path: &str, content: &str, mode: u32) {
+        let path = self.path(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    }
+
+    /// The agent runs as this process.
+    fn set_running(&self, pid: u32) {
+        self.file(
+            "loaded",
+            &format!("\tstate = running\n\tpid = {pid}\n\tforks = 0\n"),
+            0o644,
+        );
+    }
+
+    fn command(&self, script: &Path, arguments: &[&str]) -> Command {
+        let path = format!(
+            "{}:{}",
+            self.path("bin").display(),
+            std::env::var("PATH").unwrap()
+        );
+        let mut command = Command::new("sh");
+        command
+            .arg(script)
+            .args(arguments)
+            .env("PATH", path)
+            .env("MAC", self.folder.path())
+            .env("OCO_ROOT", self.folder.path())
+            .stdout(Stdio::null());
+        command
+    }
+
+    fn run(&self, script: &Path, arguments: &[&str]) {
+        let status = self.command(script, arguments).status().unwrap();
+        assert!(status.success(), "{} {arguments:?}", script.display());
+    }
+
+    fn control(&self, action: &str) {
+        self.run(&packaging("service-control"), &[action]);
+    }
+
+    fn calls(&self) -> Vec<String> {
+        let calls = std::fs::read_to_string(self.path("calls")).unwrap_or_default();
+        calls.lines().map(str::to_owned).collect()
+    }
+
+    fn wait_for_calls(&self, number: usize) {
+        while self.calls().len() < number {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// A process that the test has nothing else to do with.
+struct Stranger(Child);
+
+impl Stranger {
+    fn start(script: &str) -> Self {
+        Self(Command::new("sh").args(["-c", script]).spawn().unwrap())
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn started() -> [String; 2] {
+    [
+        format!("enable system/{LABEL}"),
+        format!("bootstrap system /Library/LaunchDaemons/{LABEL}.plist"),
+    ]
+}
+
+#[test]
+fn launchd_keeps_the_agent_running_and_lets_jobs_finish() {
+    let description: Value = plist::from_file(packaging(&format!("{LABEL}.plist"))).unwrap();
+    let description = description.as_dictionary().unwrap();
+    let text = |key: &str| description.get(key).and_then(Value::as_string);
+    let flag = |key: &str| description.get(key).and_then(Value::as_boolean);
+    assert_eq!(text("Label"), Some(LABEL));
+    let arguments = description
+        .get("ProgramArguments")
+        .and_then(Value::as_array)
+        .unwrap();
+    let arguments: Vec<_> = arguments.iter().filter_map(Value::as_string).collect();
+    assert_eq!(arguments, ["/opt/oco-agent/oco-agent", "--daemon"]);
+    for key in ["RunAtLoad", "KeepAlive", "AbandonProcessGroup"] {
+        assert_eq!(flag(key), Some(true), "{key}");
+    }
+    let number = |key: &str| description.get(key).and_then(Value::as_signed_integer);
+    assert_eq!((number("ExitTimeOut"), number("Umask")), (Some(320), Some(0o022)));
+    let rotation = std::fs::read_to_string(packaging("newsyslog.conf")).unwrap();
+    assert!(rotation.contains(text("StandardErrorPath").unwrap()));
+}
+
+#[test]
+fn the_first_installation_makes_a_private_configuration_and_the_next_keeps_it() {
+    let mac = Mac::new();
+    mac.file("opt/oco-agent/oco-agent.ini.example", "[agent]\n", 0o600);
+    let volume = mac.folder.path().to_str().unwrap();
+    let install = || mac.run(&packaging("scripts/postinstall"), &["package", "/", volume]);
+    install();
+    let ini = mac.path("opt/oco-agent/oco-agent.ini");
+    assert_eq!(std::fs::read_to_string(&ini).unwrap(), "[agent]\n");
+    assert_eq!(ini.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    std::fs::write(&ini, "[agent]\nagent-key = own\n").unwrap();
+    install();
+    assert!(std::fs::read_to_string(&ini).unwrap().contains("own"));
+    assert_eq!(std::fs::read_dir(mac.path("opt/oco-agent")).unwrap().count(), 2);
+    assert!(mac.calls().is_empty(), "nothing on another volume runs");
+}
+
+#[test]
+fn an_older_agent_is_told_from_an_empty_folder_and_from_this_one() {
+    let mac = Mac::new();
+    let volume = mac.folder.path().to_str().unwrap();
+    let is_older = || {
+        mac.run(&packaging("scripts/preinstall"), &["package", "/", volume]);
+        mac.path("opt/oco-agent/.replaces-older").exists()
+    };
+    assert!(!is_older());
+    mac.file("opt/oco-agent/oco-agent", "", 0o755);
+    assert!(is_older());
+    mac.file("opt/oco-agent/service-control", "", 0o755);
+    assert!(!is_older());
+}
+
+#[test]
+fn a_running_agent_is_asked_to_make_way_and_one_that_does_not_run_is_started() {
+    let mac = Mac::new();
+    mac.control("renew");
+    assert_eq!(mac.calls(), started());
+    mac.set_running(std::process::id());
+    mac.control("renew");
+    assert_eq!(mac.calls().pop().unwrap(), format!("kill SIGHUP system/{LABEL}"));
+}
+
+#[test]
+fn an_older_agent_is_replaced_once_its_job_has_ended() {
+    let mac = Mac::new();
+    let job = Stranger::start("exec sleep 600");
+    mac.set_running(job.0.id());
+    // Its pauses last until the test lets it go on.
+    let pause = mac.path("pause");
+    assert!(Command::new("mkfifo").arg(&pause).status().unwrap().success());
+    mac.program(
+        "sleep",
+        "echo pause >> \"$MAC/pauses\"; read -r line < \"$MAC/pause\"",
+    );
+    mac.program("pgrep", "[ ! -e \"$MAC/ended\" ]");
+    mac.control("replace-older");
+    while !mac.path("pauses").exists() {
+        std::thread::yield_now();
+    }
+    assert!(mac.calls().is_empty(), "its job still runs");
+    mac.file("ended", "", 0o644);
+    std::fs::write(&pause, "\n").unwrap();
+    mac.wait_for_calls(3);
+    let mut expected = vec![format!("bootout system/{LABEL}")];
+    expected.extend(started());
+    assert_eq!(mac.calls(), expected);
+}
+
+#[test]
+fn a_job_that_removes_the_agent_is_not_waited_for_by_itself() {
+    let mac = Mac::new();
+    let wait = mac.path("wait");
+    assert!(Command::new("mkfifo").arg(&wait).status().unwrap().success());
+    // The test is the agent, so the script is its job: it ends although the agent has not.
+    mac.set_running(std::process::id());
+    mac.control("stop");
+    assert!(mac.path("loaded").exists());
+    std::fs::write(&wait, "\n").unwrap();
+    while mac.path("loaded").exists() {
+        std::thread::yield_now();
+    }
+    std::fs::remove_file(&wait).unwrap();
+    let agent = Stranger::start("exec sleep 600");
+    mac.set_running(agent.0.id());
+    mac.control("stop");
+    assert!(!mac.path("loaded").exists(), "somebody else waits");
+    mac.control("stop");
+    assert_eq!(mac.calls().len(), 2, "one that is not there is not stopped");
+}
+
+#[test]
+fn removal_leaves_configuration_and_checks_unless_it_is_to_leave_nothing() {
+    for purge in [false, true] {
+        let mac = Mac::new();
+        let control = std::fs::read_to_string(packaging("service-control")).unwrap();
+        mac.file("opt/oco-agent/service-control", &control, 0o755);
+        for file in [
+            "opt/oco-agent/oco-agent",
+            "opt/oco-agent/oco-agent.ini",
+            "opt/oco-agent/oco-agent.ini.example",
+            "opt/oco-agent/service-checks/own",
+            "var/lib/oco-agent/oco-agent.timestamp",
+            "var/log/oco-agent.log",
+            "etc/newsyslog.d/oco-agent.conf",
+        ] {
+            mac.file(file, "x", 0o644);
+        }
+        mac.file(&format!("Library/LaunchDaemons/{LABEL}.plist"), "x", 0o644);
+        mac.run(&packaging("uninstall"), if purge { &["--purge"] } else { &[] });
+        assert!(!mac.path(&format!("Library/LaunchDaemons/{LABEL}.plist")).exists());
+        assert!(!mac.path("opt/oco-agent/oco-agent").exists());
+        assert!(!mac.path("etc/newsyslog.d/oco-agent.conf").exists());
+        for kept in [
+            "opt/oco-agent/oco-agent.ini",
+            "opt/oco-agent/service-checks/own",
+            "var/lib/oco-agent",
+        ] {
+            assert_eq!(mac.path(kept).exists(), !purge, "{kept}");
+        }
+        assert_eq!(mac.calls(), [format!("pkgutil --forget {LABEL}")]);
+    }
+}

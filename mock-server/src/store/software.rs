@@ -12,8 +12,11 @@ use futures::TryStreamExt;
 use futures::future::try_join_all;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use siphasher::sip128::{Hasher128, SipHasher13};
 use sqlx::AssertSqlSafe;
 use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::sync::{PoisonError, RwLock};
 
 /// Identity of a software item: the first half of the SHA-256 of its fields.
@@ -25,43 +28,100 @@ const CHUNK: usize = 200;
 /// Parts that a search is read in, each on a connection of its own where there are as many.
 const SCANS: i64 = 2;
 
-/// The ids of all known software by digest.
-#[derive(Debug, Default)]
+/// Identity of a software item in this process: a keyed hash of its fields, which takes a fifth of the time of a digest.
+type Fingerprint = u128;
+
+/// The ids of all known software.
 pub(crate) struct SoftwareIndex {
-    ids: RwLock<HashMap<Digest, i64>>,
+    hasher: SipHasher13,
+    ids: RwLock<HashMap<Fingerprint, i64, BuildHasherDefault<Folded>>>,
+}
+
+impl fmt::Debug for SoftwareIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SoftwareIndex").finish_non_exhaustive()
+    }
+}
+
+impl Default for SoftwareIndex {
+    fn default() -> Self {
+        // Nobody outside can make two items that have one fingerprint.
+        let random = RandomState::new();
+        Self {
+            hasher: SipHasher13::new_with_keys(random.hash_one(1), random.hash_one(2)),
+            ids: RwLock::default(),
+        }
+    }
+}
+
+/// Hashes fingerprints, which are hashes already.
+#[derive(Default)]
+struct Folded(u64);
+
+impl Hasher for Folded {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 ^= u64::from_ne_bytes(word);
+        }
+    }
 }
 
 impl SoftwareIndex {
     /// Reads the index.
     pub(super) async fn load(pool: &Pool) -> Result<Self, sqlx::Error> {
-        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as("SELECT id, digest FROM software")
-            .fetch_all(pool)
-            .await?;
-        let ids = rows
-            .into_iter()
-            .filter_map(|(id, digest)| Some((digest.try_into().ok()?, id)))
-            .collect();
-        Ok(Self {
-            ids: RwLock::new(ids),
-        })
+        let index = Self::default();
+        let mut rows = sqlx::query_as::<_, (i64, String, String, String)>(
+            "SELECT id, name, version, description FROM software",
+        )
+        .fetch(pool);
+        while let Some((id, name, version, description)) = rows.try_next().await? {
+            let item = SoftwareItem {
+                name: name.into(),
+                version: version.into(),
+                description: description.into(),
+            };
+            index.add([(index.fingerprint(&item), id)]);
+        }
+        drop(rows);
+        Ok(index)
     }
 
-    /// Splits items into the ids of known ones and the digests and items of the others.
+    /// The lengths go in too, as in [`digest`].
+    fn fingerprint(&self, item: &SoftwareItem<'_>) -> Fingerprint {
+        let mut hasher = self.hasher;
+        for field in [&item.name, &item.version, &item.description] {
+            hasher.write_usize(field.len());
+            hasher.write(field.as_bytes());
+        }
+        hasher.finish128().as_u128()
+    }
+
+    /// Splits items into the ids of known ones and the others.
     pub(crate) fn resolve(&self, items: Vec<SoftwareItem<'_>>) -> SoftwareList {
         let ids = self.ids.read().unwrap_or_else(PoisonError::into_inner);
         let mut list = SoftwareList::default();
         for item in items {
-            let digest = digest(&item);
-            match ids.get(&digest) {
+            let fingerprint = self.fingerprint(&item);
+            match ids.get(&fingerprint) {
                 Some(id) => list.known.push(*id),
-                None => list.unknown.push((digest, item.into_owned())),
+                None => list.unknown.push(Unknown {
+                    digest: digest(&item),
+                    fingerprint,
+                    item: item.into_owned(),
+                }),
             }
         }
         list
     }
 
     /// Adds software that has been committed.
-    pub(super) fn add(&self, new: Vec<(Digest, i64)>) {
+    pub(super) fn add(&self, new: impl IntoIterator<Item = (Fingerprint, i64)>) {
         self.ids
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -73,30 +133,42 @@ impl SoftwareIndex {
 #[derive(Debug, Default)]
 pub(crate) struct SoftwareList {
     pub(crate) known: Vec<i64>,
-    pub(crate) unknown: Vec<(Digest, SoftwareItem<'static>)>,
+    pub(crate) unknown: Vec<Unknown>,
+}
+
+/// Software that may have to be added to the database.
+#[derive(Debug)]
+pub(crate) struct Unknown {
+    digest: Digest,
+    fingerprint: Fingerprint,
+    item: SoftwareItem<'static>,
 }
 
 impl SoftwareList {
     /// All ids, adding to the database what is not there yet. The second list holds what this batch has added.
-    pub(super) async fn ids(&self, batch: &mut Batch) -> Result<(Vec<i64>, Vec<(Digest, i64)>), sqlx::Error> {
+    pub(super) async fn ids(
+        &self,
+        batch: &mut Batch,
+    ) -> Result<(Vec<i64>, Vec<(Fingerprint, i64)>), sqlx::Error> {
         let mut ids = self.known.clone();
         let mut added = Vec::new();
         let mut seen = HashSet::new();
         let mut missing = Vec::new();
-        for (digest, item) in &self.unknown {
-            match batch.new_software.get(digest) {
+        for unknown in &self.unknown {
+            match batch.new_software.get(&unknown.digest) {
                 Some(id) => ids.push(*id),
-                None if seen.insert(*digest) => missing.push((digest, item)),
+                None if seen.insert(unknown.digest) => missing.push(unknown),
                 None => {}
             }
         }
         // In one order everywhere: processes that share a database would otherwise wait for each other.
-        missing.sort_unstable_by_key(|(digest, _)| *digest);
+        missing.sort_unstable_by_key(|unknown| unknown.digest);
         for chunk in missing.chunks(CHUNK) {
             for (digest, id) in insert(batch, chunk).await? {
                 batch.new_software.insert(digest, id);
                 ids.push(id);
-                added.push((digest, id));
+                let position = chunk.binary_search_by_key(&digest, |unknown| unknown.digest);
+                added.extend(position.map(|position| (chunk[position].fingerprint, id)));
             }
         }
         ids.sort_unstable();
@@ -106,17 +178,14 @@ impl SoftwareList {
 }
 
 /// Inserts what is new and reads the ids of what is not: another process may have been faster.
-async fn insert(
-    batch: &mut Batch,
-    items: &[(&Digest, &SoftwareItem<'static>)],
-) -> Result<Vec<(Digest, i64)>, sqlx::Error> {
+async fn insert(batch: &mut Batch, items: &[&Unknown]) -> Result<Vec<(Digest, i64)>, sqlx::Error> {
     let sql = format!(
         "INSERT INTO software (digest, name, version, description) VALUES {} ON CONFLICT (digest) DO NOTHING \
          RETURNING id, digest",
         placeholders(items.len(), 4)
     );
     let mut query = sqlx::query_as::<_, (i64, Vec<u8>)>(AssertSqlSafe(sql)).persistent(items.len() == CHUNK);
-    for (digest, item) in items {
+    for Unknown { digest, item, .. } in items {
         query = query
             .bind(digest.as_slice())
             .bind(item.name.as_ref())
@@ -126,7 +195,7 @@ async fn insert(
     let mut rows = query.fetch_all(batch.connection()).await?;
     if rows.len() < items.len() {
         let inserted: HashSet<&[u8]> = rows.iter().map(|(_, digest)| digest.as_slice()).collect();
-        let digests = items.iter().map(|(digest, _)| digest.as_slice());
+        let digests = items.iter().map(|unknown| unknown.digest.as_slice());
         let known: Vec<_> = digests.filter(|digest| !inserted.contains(digest)).collect();
         rows.extend(known_ids(batch, &known).await?);
     }
@@ -377,5 +446,14 @@ mod tests {
             description: "".into(),
         };
         assert_ne!(digest(&item("ab", "c")), digest(&item("a", "bc")));
+        let index = SoftwareIndex::default();
+        assert_ne!(
+            index.fingerprint(&item("ab", "c")),
+            index.fingerprint(&item("a", "bc"))
+        );
+        assert_eq!(
+            index.fingerprint(&item("ab", "c")),
+            index.fingerprint(&item("ab", "c"))
+        );
     }
 }

@@ -58,6 +58,7 @@ fn report(shard: Shard, requests: &[Recorded]) -> RunReport {
         process: ProcessFigures {
             rss_bytes: Some(1000 * u64::from(shard.size(AGENTS))),
             peak_rss_bytes: None,
+            open_files: None,
             cpu_s: Some(f64::from(2 * shard.size(AGENTS))),
         },
         cpu_before_s: Some(f64::from(shard.size(AGENTS))),

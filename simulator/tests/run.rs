@@ -218,7 +218,7 @@ async fn reports_that_a_server_never_answers_fail_the_run() {
         .await
         .unwrap();
     let text = SMALL.split("[[convergence]]").next().unwrap().replace(
-        "duration = \"60s\"",
+        "duration = \"5m\"",
         "duration = \"5s\"\nuntil = \"duration\"\ndrain = \"500ms\"",
     );
     let access = External {

@@ -45,8 +45,8 @@ pub(super) enum Format {
     Address,
     /// Six pairs of hexadecimal digits, or more for other kinds of networks, or `-`.
     Mac,
-    /// Decimal digits.
-    Digits,
+    /// The state of a local check of CheckMK: decimal digits, or `P` where its metrics say it.
+    CheckState,
     Base64,
     /// `2.0`.
     JsonRpc,
@@ -150,7 +150,7 @@ const NETWORK: Shape = shape(Kind::Object(&[
 const NETWORKS: Shape = shape(Kind::List(ITEMS, &NETWORK)).or_null();
 
 const SERVICE: Shape = shape(Kind::Object(&[
-    required("status", shape(Kind::Text(8, Format::Digits))),
+    required("status", shape(Kind::Text(8, Format::CheckState))),
     required("name", NOT_EMPTY),
     // The existing agent misspells the key; servers read the other.
     optional("merics", TEXT),

@@ -218,8 +218,8 @@ impl Walk<'_> {
             Format::Address => (Rule::Format, "an IP address or -"),
             Format::Mac if text == "-" || is_mac(text) => return,
             Format::Mac => (Rule::Format, "a MAC address such as 02:fc:00:00:00:01 or -"),
-            Format::Digits if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => return,
-            Format::Digits => (Rule::Format, "digits"),
+            Format::CheckState if is_check_state(text) => return,
+            Format::CheckState => (Rule::Format, "digits, or P"),
             Format::Base64 if STANDARD.decode(text).is_ok() => return,
             Format::Base64 => (Rule::Format, "base64"),
             Format::JsonRpc if text == oco_protocol::rpc::JSONRPC_VERSION => return,
@@ -228,6 +228,10 @@ impl Walk<'_> {
         let shown: String = text.chars().take(MAX_SHOWN).collect();
         self.note(rule, &format!("{shown:?} instead of {expected}"));
     }
+}
+
+fn is_check_state(text: &str) -> bool {
+    text == "P" || (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Pairs of hexadecimal digits with colons or hyphens between them.

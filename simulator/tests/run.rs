@@ -217,10 +217,16 @@ async fn reports_that_a_server_never_answers_fail_the_run() {
     let server = oco_mock_server::Server::start(config, listener, std::future::pending())
         .await
         .unwrap();
-    let text = SMALL.split("[[convergence]]").next().unwrap().replace(
-        "duration = \"5m\"",
-        "duration = \"5s\"\nuntil = \"duration\"\ndrain = \"500ms\"",
-    );
+    let text = SMALL.split("[[convergence]]").next().unwrap();
+    let text = [
+        ("duration = \"5m\"", "duration = \"5s\"\nuntil = \"duration\""),
+        ("drain = \"1m\"", "drain = \"500ms\""),
+    ]
+    .into_iter()
+    .fold(text.to_owned(), |text, (long, short)| {
+        assert!(text.contains(long), "{long}");
+        text.replace(long, short)
+    });
     let access = External {
         url: External::parse_url(&stalling_after(usize::MAX, "update_job_state", address).await).unwrap(),
         agent_key: server.agent_key.clone(),

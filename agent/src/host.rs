@@ -6,7 +6,7 @@
 //! `&dyn Host`, so each of them compiles and runs everywhere.
 //!
 //! Answers are *raw artefacts* (file contents, command output, registry values, WMI rows); making sense of them is the
-//! caller's job. Calls block and may be slow; callers on an async runtime move them to a blocking thread ([`beside`]). Only
+//! caller's job. Calls block and may be slow; callers on an async runtime move them to a blocking thread (`beside`). Only
 //! a running procedure is asynchronous, because it may last for hours.
 
 use bytes::Bytes;

@@ -109,7 +109,8 @@ pub(super) async fn set_up(
         Dialect::Sqlite => &[
             "PRAGMA busy_timeout = 10000",
             "PRAGMA journal_mode = WAL",
-            "PRAGMA synchronous = FULL",
+            // What is left to do is done by the writer's `sync`.
+            "PRAGMA synchronous = NORMAL",
             "PRAGMA foreign_keys = ON",
         ],
         Dialect::Postgres => &["SET lock_timeout = '10s'"],

@@ -1,5 +1,7 @@
 //! The OCO agent: parses the command line, wires the library to this machine, and exits.
 
+mod log;
+
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 #[cfg(windows)]
@@ -15,17 +17,13 @@ use oco_agent::server_client::{HttpClient, HttpError, HttpOptions, TlsRoots};
 #[cfg(windows)]
 use oco_agent::service::{answers, windows as service};
 use oco_agent::{Agent, check, discovery, inventory, signals};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use tracing::Level;
-use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
-use tracing_subscriber::fmt::writer::BoxMakeWriter;
-use tracing_subscriber::layer::{Layer, SubscriberExt};
-use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::filter::LevelFilter;
 
 fn main() -> ExitCode {
     system::save_memory();
@@ -105,7 +103,7 @@ fn paths(cli: &Cli) -> Result<Paths> {
 }
 
 fn print_inventory(host: &Arc<dyn Host>, paths: &Paths, config_named: bool, pretty: bool) -> Result<()> {
-    start_log(LevelFilter::WARN);
+    log::start(LevelFilter::WARN);
     let config = match config::load(host.as_ref(), &paths.config) {
         Ok((config, _)) => config,
         Err(error) if config_named => return Err(error.into()),
@@ -133,7 +131,7 @@ fn print_inventory(host: &Arc<dyn Host>, paths: &Paths, config_named: bool, pret
 }
 
 fn print_check(host: &dyn Host, paths: &Paths, json: bool) -> Result<ExitCode> {
-    start_log(LevelFilter::OFF);
+    log::start(LevelFilter::OFF);
     let report = check::run(host, paths, http_client).context("cannot start the asynchronous runtime")?;
     let text = if json {
         serde_json::to_string_pretty(&report).context("cannot write the report as JSON")? + "\n"
@@ -151,7 +149,7 @@ fn print_check(host: &dyn Host, paths: &Paths, json: bool) -> Result<ExitCode> {
 /// Whether a job wants the agent to be started again.
 fn check_in(cli: &Cli, paths: &Paths, host: Arc<SystemHost>) -> Result<bool> {
     let (config, _) = config::load(host.as_ref(), &paths.config)?;
-    start_log(if config.debug {
+    log::start(if config.debug {
         LevelFilter::DEBUG
     } else {
         LevelFilter::INFO
@@ -297,48 +295,4 @@ fn http_client(config: &Config) -> Result<HttpClient, HttpError> {
         keep_alive: false,
         proxies: true,
     })
-}
-
-/// Asks for another level of the log.
-const LOG_VARIABLE: &str = "OCO_AGENT_LOG";
-
-/// Starts the log at `level`, unless the environment asks for another one, or for one a module (`oco_agent=trace,warn`).
-///
-/// What this agent logs of requests and responses has no secrets in it. Libraries know nothing of those: whatever the
-/// filter says, their traces, which could show what goes over a connection, stay out.
-fn start_log(level: LevelFilter) {
-    let wanted = std::env::var_os(LOG_VARIABLE).map(|wanted| wanted.to_string_lossy().into_owned());
-    let parsed = wanted.as_deref().map(str::parse::<Targets>);
-    let wrong = matches!(parsed, Some(Err(_)));
-    let default = || Targets::new().with_default(level);
-    let filter = parsed.and_then(Result::ok).unwrap_or_else(default);
-    let no_traces_of_others =
-        filter_fn(|metadata| metadata.target().starts_with("oco_") || *metadata.level() <= Level::DEBUG);
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(log_writer())
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
-        .with_filter(filter.and(no_traces_of_others));
-    tracing_subscriber::registry().with(lines).init();
-    if wrong {
-        tracing::warn!(
-            value = wanted.unwrap_or_default(),
-            "{LOG_VARIABLE} is ignored: expected a level (off, error, warn, info, debug, trace), or MODULE=LEVEL, with commas \
-             between them"
-        );
-    }
-}
-
-#[cfg(not(windows))]
-fn log_writer() -> BoxMakeWriter {
-    BoxMakeWriter::new(io::stderr)
-}
-
-/// A service has no terminal.
-#[cfg(windows)]
-fn log_writer() -> BoxMakeWriter {
-    match service::log_file() {
-        Some(file) => BoxMakeWriter::new(move || file),
-        None => BoxMakeWriter::new(io::stderr),
-    }
 }

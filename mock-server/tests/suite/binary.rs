@@ -40,7 +40,12 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Self {
-        let mut child = program()
+        Self::start_as(program(), folder, arguments)
+    }
+
+    /// Starts what `program` is, which runs the server and is killed as the server.
+    pub(crate) fn start_as(mut program: Command, folder: &Path, arguments: &[&str]) -> Self {
+        let mut child = program
             .args(["--listen", "127.0.0.1:0"])
             .args(arguments)
             .env("XDG_DATA_HOME", folder)
@@ -59,7 +64,7 @@ impl Running {
         Self { child, addr, api_key }
     }
 
-    async fn call(&self, method: &str, key: &str, timestamp: f64, data: Value) -> (u16, Value) {
+    pub(crate) async fn call(&self, method: &str, key: &str, timestamp: f64, data: Value) -> (u16, Value) {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": format!("oco.agent.{method}"), "params":
             {"uid": "u", "hostname": "pc", "timestamp": timestamp, "data": data}})
         .to_string();

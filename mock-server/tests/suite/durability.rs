@@ -1,4 +1,5 @@
-//! What was acknowledged survives a kill of the real process under load: registrations, job states and passwords.
+//! What was acknowledged survives a kill of the real process under load: registrations, job states and passwords. No answer
+//! leaves before the disk has what it acknowledges.
 
 use crate::binary::Running;
 use crate::support::{START, hello_data, send};
@@ -201,4 +202,64 @@ async fn check(server: &Running, witness: &mut Witness) {
     for password in &witness.passwords {
         assert!(stored.contains(password), "{password} is lost: {stored}");
     }
+}
+
+/// The server under `strace`, which writes what it does to files and sockets to `trace`; none where that is not possible.
+#[cfg(target_os = "linux")]
+#[allow(clippy::print_stderr)] // says why a test proves nothing
+fn traced(trace: &std::path::Path) -> Option<std::process::Command> {
+    use std::process::Command;
+    let can = Command::new("strace")
+        .args(["-qq", "-o", "/dev/null", "true"])
+        .status();
+    if !can.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: this needs strace and the right to trace");
+        return None;
+    }
+    let mut command = Command::new("strace");
+    // -D: the child is the server, and strace another process.
+    command.args(["-D", "-f", "-y", "-s", "16", "-e"]);
+    command.arg("trace=pwrite64,fdatasync,write,writev,sendto");
+    command.arg("-o").arg(trace);
+    command.arg(env!("CARGO_BIN_EXE_oco-mock-server"));
+    Some(command)
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn no_answer_leaves_before_the_log_of_the_database_is_synced() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace");
+    let Some(command) = traced(&trace) else { return };
+    let arguments = ["--agent-key", "registration"];
+    let server = Running::start_as(command, folder.path(), &arguments);
+    let (_, answer) = server.call("hello", "registration", 1.0, hello_data()).await;
+    let key = answer["result"]["params"]["agent-key"].as_str().unwrap();
+    for timestamp in [2.0, 3.0, 4.0] {
+        let (status, _) = server.call("hello", key, timestamp, hello_data()).await;
+        assert_eq!(status, 200);
+    }
+    drop(server);
+    let trace = loop {
+        let text = std::fs::read_to_string(&trace).unwrap();
+        if text.contains("+++ killed by SIGKILL +++") {
+            break text;
+        }
+        tokio::task::yield_now().await;
+    };
+    let (mut written, mut answers) = (0, 0);
+    let mut synced = true;
+    for line in trace.lines() {
+        if line.contains("pwrite64(") && line.contains("oco.db-wal>") {
+            written += 1;
+            synced = false;
+        } else if line.contains("fdatasync") && line.ends_with("= 0") {
+            synced = true;
+        } else if line.contains("\"HTTP/1.1 200") {
+            assert!(synced, "{line} before the sync:\n{trace}");
+            answers += 1;
+        }
+    }
+    assert_eq!(answers, 4, "{trace}");
+    assert!(written >= answers, "{trace}");
 }

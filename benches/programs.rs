@@ -16,7 +16,15 @@ const END: &str = "database:";
 /// Builds a program of the workspace, whose package is named like it.
 pub fn build(profile: &str, package: &str) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
+    let mut build = Command::new(cargo);
+    // What `cargo run` tells of its package would have the build script of `ring` run anew, and much be built once more.
+    let told = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+    for (name, _) in std::env::vars_os() {
+        if told.iter().any(|told| name.to_string_lossy().starts_with(told)) {
+            build.env_remove(name);
+        }
+    }
+    let status = build
         .args(["build", "--profile", profile])
         .args(["--package", package, "--bin", package])
         .current_dir(env!("CARGO_MANIFEST_DIR"))

@@ -44,15 +44,16 @@ impl Computer {
     /// Deploys a procedure that says that it runs, and ends once `gate` is there with a copy of its package's file.
     fn deploy_gated(&self, name: &str) -> i64 {
         let path = |name: &str| windows_path(&self.agent.folder().join(name));
-        let procedure = format!(
-            "echo {name}>> \"{}\"& for /l %i in (1,0,2) do @if exist \"{}\" (copy /y file \"{}\"& exit 0)",
+        // A file of commands: the shell of wine 8 takes no block within a loop.
+        let script = format!(
+            "@echo off\r\necho {name}>> \"{}\"\r\n:wait\r\nif not exist \"{}\" goto wait\r\n\
+             copy /y file \"{}\" >nul\r\nexit /b 0\r\n",
             path("begun"),
             path("gate"),
             path(name)
         );
-        let package = self
-            .server
-            .package(name, &procedure, "0", &[("file", b"content")]);
+        let files = [("file", b"content".as_slice()), ("gated.cmd", script.as_bytes())];
+        let package = self.server.package(name, "gated.cmd", "0", &files);
         self.server.deploy(&[package], 0)
     }
 
@@ -200,12 +201,15 @@ fn the_time_limit_of_a_job_outlives_its_agent() {
     computer.agent.set("job-timeout = 5");
     let folder = computer.agent.folder().file_name().unwrap();
     let endless = format!("for /l %i in () do @rem {}", folder.display());
-    let package = computer
-        .server
-        .package("endless", &format!("cmd /d /c \"{endless}\""), "0", &[]);
+    // Until then the shell may have been started, and not have begun.
+    let begun = computer.agent.folder().join("begun");
+    let procedure = format!("echo x> \"{}\"& cmd /d /c \"{endless}\"", windows_path(&begun));
+    let package = computer.server.package("endless", &procedure, "0", &[]);
     computer.server.deploy(&[package], 0);
     let daemon = computer.agent.daemon_by(computer.command());
-    wait_for("the procedure", || is_running(&endless).then_some(()));
+    wait_for("the procedure", || {
+        (begun.exists() && is_running(&endless)).then_some(())
+    });
     daemon.kill();
     let _daemon = computer.agent.daemon_by(computer.command());
     wait_for("the processes' end", || (!is_running(&endless)).then_some(()));

@@ -8,10 +8,6 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 use tracing_subscriber::EnvFilter;
 
-/// Each check-in makes and drops some thousand small pieces of memory, on whichever thread is free.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// What virtual agents find wrong is in the figures, so only the simulator itself and the server speak up.
 const DEFAULT_LOG: &str = "off,oco_simulator=warn,oco_mock_server=error";
 

@@ -160,7 +160,7 @@ impl Store {
         let software = SoftwareIndex::load(&writers)
             .await
             .map_err(failed("loading its software"))?;
-        let writer = writer::Writer::start(writers.clone(), parsed.file.as_deref());
+        let writer = writer::Writer::start(writers.clone(), parsed.file.is_some());
         Ok(Self {
             cache: Arc::new(cache),
             software: Arc::new(software),

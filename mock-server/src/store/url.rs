@@ -109,8 +109,7 @@ pub(super) async fn set_up(
         Dialect::Sqlite => &[
             "PRAGMA busy_timeout = 10000",
             "PRAGMA journal_mode = WAL",
-            // What is left to do is done by the writer's `sync`.
-            "PRAGMA synchronous = NORMAL",
+            "PRAGMA synchronous = FULL",
             "PRAGMA foreign_keys = ON",
         ],
         Dialect::Postgres => &["SET lock_timeout = '10s'"],

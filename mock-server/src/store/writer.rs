@@ -1,6 +1,6 @@
 //! Group commit: one task takes the queued writes, runs them in one transaction, commits and then acknowledges them
-//! all. Meanwhile the next ones gather, so the cost of a commit is shared by as many writes as arrive during one, and no write
-//! waits for a timer. Of a database in a file, a batch is synced to disk while the next one runs ([`sync`]).
+//! all. While a batch is being synced to disk the next one gathers, so the cost of a sync is shared by as many writes
+//! as arrive meanwhile, and no write waits for a timer.
 //!
 //! A batch that fails is rolled back and its writes are run again one by one, so that only the culprit fails. The
 //! transaction is begun and ended by statements of our own: a full disk makes SQLite roll back by itself, which sqlx's
@@ -9,8 +9,6 @@
 //! In a database that others write to as well, a single write is tried again where it has met another one (a deadlock, two
 //! first ones at a time) or has lost its connection. **Invariant:** where the connection is lost during a commit, nobody
 //! knows whether the batch is stored: its writes are refused, neither acknowledged nor run again.
-
-mod sync;
 
 use super::StoreError;
 use super::check_ins::{
@@ -24,8 +22,6 @@ use oco_protocol::Timestamp;
 use sqlx::Executor;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::path::Path;
-use sync::Syncer;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -222,22 +218,18 @@ impl fmt::Debug for Writer {
 }
 
 impl Writer {
-    /// Starts the task. Where the database is a `file`, nobody else wants a connection of `pool`, and its commits are no syncs.
-    pub(crate) fn start(pool: Pool, file: Option<&Path>) -> Self {
-        Self::with(pool, file.map(|file| Syncer::start(sync::log_of(file))))
-    }
-
-    fn with(pool: Pool, syncer: Option<Syncer>) -> Self {
+    /// Starts the task. It keeps its connection, if it is `alone` on `pool`.
+    pub(crate) fn start(pool: Pool, alone: bool) -> Self {
         let source = Source {
             pool,
             kept: None,
-            keeps: syncer.is_some(),
+            keeps: alone,
         };
         let (sender, receiver) = mpsc::channel(QUEUE);
         Self {
             sender: sender.downgrade(),
             queue: Mutex::new(Some(sender)),
-            task: Mutex::new(Some(tokio::spawn(run(source, receiver, syncer)))),
+            task: Mutex::new(Some(tokio::spawn(run(source, receiver)))),
         }
     }
 
@@ -317,17 +309,9 @@ impl<W: Write> Queued for Pending<W> {
     }
 }
 
-async fn run(mut source: Source, mut receiver: mpsc::Receiver<Box<dyn Queued>>, syncer: Option<Syncer>) {
+async fn run(mut source: Source, mut receiver: mpsc::Receiver<Box<dyn Queued>>) {
     let mut writes = Vec::with_capacity(BATCH);
-    loop {
-        // Before the writes are taken: while it waits, more of them come.
-        let place = match &syncer {
-            Some(syncer) => Some(syncer.place().await),
-            None => None,
-        };
-        if receiver.recv_many(&mut writes, BATCH).await == 0 {
-            break;
-        }
+    while receiver.recv_many(&mut writes, BATCH).await > 0 {
         // Whoever is about to write queues up, too: nobody waits longer for it than one turn of the runtime.
         tokio::task::yield_now().await;
         while writes.len() < BATCH
@@ -335,53 +319,31 @@ async fn run(mut source: Source, mut receiver: mpsc::Receiver<Box<dyn Queued>>, 
         {
             writes.push(write);
         }
-        match place {
-            Some(Ok(place)) => place.send(commit(&mut source, &mut writes).await),
-            Some(Err(broken)) => refuse(&mut writes, &broken),
-            None => acknowledge(commit(&mut source, &mut writes).await),
-        }
-    }
-    if let Some(syncer) = syncer {
-        syncer.finish().await;
-    }
-}
-
-fn acknowledge(committed: Vec<Box<dyn Queued>>) {
-    for write in committed {
-        write.acknowledge(Ok(()));
-    }
-}
-
-/// Tells callers that nobody knows whether their writes are stored, or that they are not.
-fn refuse(writes: &mut Vec<Box<dyn Queued>>, reason: &str) {
-    for write in writes.drain(..) {
-        write.acknowledge(Err(sqlx::Error::Protocol(reason.into())));
-    }
-}
-
-/// Runs and commits `writes`, which are none then, and returns those that are committed. The others are refused.
-async fn commit(source: &mut Source, writes: &mut Vec<Box<dyn Queued>>) -> Vec<Box<dyn Queued>> {
-    if writes.len() > 1 {
-        match run_batch(source, writes).await {
-            Ok(()) => return std::mem::replace(writes, Vec::with_capacity(BATCH)),
-            Err(Failure::InDoubt(error)) => {
-                tracing::error!(error = %error, writes = writes.len(), "a commit is in doubt");
-                refuse(writes, &format!("the commit is in doubt: {error}"));
-                return Vec::new();
-            }
-            Err(Failure::Undone(error)) => {
-                tracing::debug!(error = %error, "a batch is run again, write by write");
+        if writes.len() > 1 {
+            match run_batch(&mut source, &mut writes).await {
+                Ok(()) => {
+                    writes.drain(..).for_each(|write| write.acknowledge(Ok(())));
+                    continue;
+                }
+                Err(Failure::InDoubt(error)) => {
+                    let reason = error.to_string();
+                    tracing::error!(error = reason, writes = writes.len(), "a commit is in doubt");
+                    let refusal = || sqlx::Error::Protocol(format!("the commit is in doubt: {reason}"));
+                    writes
+                        .drain(..)
+                        .for_each(|write| write.acknowledge(Err(refusal())));
+                    continue;
+                }
+                Err(Failure::Undone(error)) => {
+                    tracing::debug!(error = %error, "a batch is run again, write by write");
+                }
             }
         }
-    }
-    let mut committed = Vec::with_capacity(writes.len());
-    for mut write in writes.drain(..) {
-        match run_alone(source, &mut write).await {
-            Ok(()) => committed.push(write),
-            Err(error) => write.acknowledge(Err(error)),
+        for mut write in writes.drain(..) {
+            let result = run_alone(&mut source, &mut write).await;
+            write.acknowledge(result);
         }
     }
-    committed
 }
 
 /// Runs one write, in a shared database more than once where it meets others.
@@ -427,4 +389,147 @@ async fn run_batch(source: &mut Source, writes: &mut [Box<dyn Queued>]) -> Resul
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use sqlx::any::AnyPoolOptions;
+
+    /// Notes a number; the number 13 breaks the rules of the table.
+    #[derive(Debug)]
+    struct Note(i64);
+
+    impl Write for Note {
+        type Output = i64;
+        const OPERATION: &'static str = "take a note";
+
+        async fn apply(&self, batch: &mut Batch) -> Result<i64, sqlx::Error> {
+            sqlx::query("INSERT INTO notes (number, filling) VALUES (?, zeroblob(3000))")
+                .bind(self.0)
+                .execute(batch.connection())
+                .await?;
+            Ok(self.0)
+        }
+    }
+
+    async fn database(file: &std::path::Path) -> Pool {
+        sqlx::any::install_default_drivers();
+        let pool = AnyPoolOptions::new()
+            .max_connections(1)
+            .connect(&format!("sqlite:{}?mode=rwc", file.display()))
+            .await
+            .unwrap();
+        let pool = Pool::new(pool, Dialect::Sqlite);
+        sqlx::query("CREATE TABLE notes (number INTEGER PRIMARY KEY CHECK (number <> 13), filling BLOB)")
+            .execute(&pool)
+            .await
+            .unwrap();
+        pool
+    }
+
+    async fn count(pool: &Pool) -> i64 {
+        sqlx::query_scalar("SELECT COUNT(*) FROM notes")
+            .fetch_one(pool)
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_failing_write_fails_alone_and_the_rest_of_its_batch_is_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let pool = database(&folder.path().join("db")).await;
+        let writer = Writer::start(pool.clone(), false);
+        let results = futures::future::join_all((0..50).map(|number| writer.submit(Note(number)))).await;
+        for (number, result) in (0..).zip(results) {
+            match result {
+                Ok(output) => assert_eq!(output, number),
+                Err(error) => {
+                    assert_eq!(number, 13);
+                    assert_eq!(error.to_string(), "cannot take a note");
+                }
+            }
+        }
+        assert_eq!(count(&pool).await, 49);
+    }
+
+    fn check_in(computer_id: i64, at: u64) -> super::super::check_ins::CheckIn {
+        super::super::check_ins::CheckIn(CheckInRow {
+            computer_id,
+            agent_timestamp: Timestamp::from_micros(at),
+            seen_at: Timestamp::from_micros(at),
+            answered_at: Timestamp::ZERO,
+            uptime: None,
+            battery_level: Some(0.5),
+            battery_status: None,
+        })
+    }
+
+    #[tokio::test]
+    async fn a_failing_check_in_fails_alone_and_an_older_one_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let pool = database(&folder.path().join("db")).await;
+        sqlx::query(
+            "CREATE TABLE check_ins (computer_id INTEGER PRIMARY KEY CHECK (computer_id <> 13), \
+             agent_timestamp INTEGER, seen_at INTEGER, answered_at INTEGER, uptime REAL, battery_level REAL, \
+             battery_status INTEGER)",
+        )
+        .execute(&pool)
+        .await
+        .unwrap();
+        let writer = Writer::start(pool.clone(), false);
+        for at in [7, 9, 8] {
+            let check_ins = (0..50).map(|computer| writer.submit(check_in(computer, at)));
+            let results = futures::future::join_all(check_ins).await;
+            let failed: Vec<_> = (0..)
+                .zip(results)
+                .filter_map(|(id, result)| result.is_err().then_some(id))
+                .collect();
+            assert_eq!(failed, [13]);
+        }
+        let stored: Vec<(i64, f64)> = sqlx::query_as("SELECT agent_timestamp, battery_level FROM check_ins")
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+        assert_eq!(stored, [(9, 0.5); 49]);
+        writer.submit(Note(1)).await.unwrap();
+        assert_eq!(count(&pool).await, 1, "no transaction is left open");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_fails_writes_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let pool = database(&folder.path().join("db")).await;
+        sqlx::query("PRAGMA max_page_count = 20")
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+        let writer = Writer::start(pool.clone(), false);
+        let results = futures::future::join_all((100..150).map(|number| writer.submit(Note(number)))).await;
+        let stored = results.iter().filter(|result| result.is_ok()).count();
+        let refusal = results.into_iter().find_map(Result::err).unwrap();
+        assert!(crate::error::chain(&refusal).contains("full"), "{refusal:?}");
+        assert_eq!(
+            count(&pool).await,
+            i64::try_from(stored).unwrap(),
+            "what was acknowledged is there"
+        );
+        sqlx::query("PRAGMA max_page_count = 1000")
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+        assert_eq!(writer.submit(Note(1)).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn queued_writes_are_finished_at_the_end_and_later_ones_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let pool = database(&folder.path().join("db")).await;
+        let writer = Writer::start(pool.clone(), false);
+        let (written, ()) = futures::future::join(writer.submit(Note(1)), writer.stop()).await;
+        assert_eq!(written.unwrap(), 1);
+        let late = writer.submit(Note(2)).await.unwrap_err();
+        assert_eq!(
+            late.to_string(),
+            "cannot take a note: the server is shutting down"
+        );
+        assert_eq!(count(&pool).await, 1);
+    }
+}

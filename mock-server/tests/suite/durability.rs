@@ -219,7 +219,7 @@ fn traced(trace: &std::path::Path) -> Option<std::process::Command> {
     let mut command = Command::new("strace");
     // -D: the child is the server, and strace another process.
     command.args(["-D", "-f", "-y", "-s", "16", "-e"]);
-    command.arg("trace=pwrite64,fdatasync,write,writev,sendto");
+    command.arg("trace=pwrite64,fsync,fdatasync,write,writev,sendto");
     command.arg("-o").arg(trace);
     command.arg(env!("CARGO_BIN_EXE_oco-mock-server"));
     Some(command)
@@ -253,7 +253,7 @@ async fn no_answer_leaves_before_the_log_of_the_database_is_synced() {
         if line.contains("pwrite64(") && line.contains("oco.db-wal>") {
             written += 1;
             synced = false;
-        } else if line.contains("fdatasync") && line.ends_with("= 0") {
+        } else if line.contains("sync") && line.ends_with("= 0") {
             synced = true;
         } else if line.contains("\"HTTP/1.1 200") {
             assert!(synced, "{line} before the sync:\n{trace}");

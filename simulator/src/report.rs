@@ -24,6 +24,9 @@ pub use baseline::BaselineFigures;
 pub use file::{ReportError, ReportFile};
 pub use format::{count, milliseconds, seconds};
 
+/// Bytes of a MiB.
+const MIB: f64 = 1_048_576.0;
+
 /// What the collector cannot know about a run.
 #[derive(Debug, Clone)]
 pub struct Circumstances {
@@ -247,6 +250,7 @@ impl ProcessReport {
     #[allow(clippy::cast_precision_loss)] // bytes of memory
     fn cost(&self) -> Cost {
         Cost {
+            rss_mib: self.figures.rss_bytes.map(|bytes| bytes as f64 / MIB),
             rss_bytes_per_agent: self.rss_bytes_per_agent,
             bytes_per_idle_agent: self.bytes_per_idle_agent as f64,
             cpu_ms_per_check_in: self.cpu_ms_per_check_in,

@@ -74,6 +74,8 @@ pub struct Measured {
 /// What agents and check-ins cost the process, where the system tells.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Cost {
+    /// Resident memory.
+    pub rss_mib: Option<f64>,
     /// Resident memory by the number of agents.
     pub rss_bytes_per_agent: Option<f64>,
     /// State of an idle agent.
@@ -98,6 +100,7 @@ const P99: &str = "p99_ms ";
 /// What the name of a limit on a method's throughput begins with.
 const PER_S: &str = "per_s ";
 /// Names of limits on what agents and check-ins cost.
+const RSS_MIB: &str = "rss_mib";
 const RSS_BYTES: &str = "rss_bytes_per_agent";
 const IDLE_BYTES: &str = "bytes_per_idle_agent";
 const CPU_MS: &str = "cpu_ms_per_check_in";
@@ -135,6 +138,7 @@ impl Measured {
                 u64::from(figures.refused + figures.accepted == 0)
             })),
             "faults_missing" => Some(self.faults_missing() as f64),
+            RSS_MIB => self.cost.rss_mib,
             RSS_BYTES => self.cost.rss_bytes_per_agent,
             IDLE_BYTES => Some(self.cost.bytes_per_idle_agent),
             CPU_MS => self.cost.cpu_ms_per_check_in,
@@ -186,6 +190,7 @@ pub fn thresholds(scenario: &Scenario, measured: &Measured) -> Vec<ThresholdResu
         .map(|(method, least)| measured.judge(&format!("{PER_S}{method}"), least));
     results.extend(per_s);
     let costs = [
+        (RSS_MIB, limits.rss_mib),
         (RSS_BYTES, limits.rss_bytes_per_agent),
         (IDLE_BYTES, limits.bytes_per_idle_agent),
         (CPU_MS, limits.cpu_ms_per_check_in),
@@ -328,7 +333,7 @@ mod tests {
 
     #[test]
     fn throughput_memory_attacks_and_faults_are_limited() {
-        let text = "description = \"\"\n[thresholds]\nrss_bytes_per_agent = 1000\nbytes_per_idle_agent = 200\n\
+        let text = "description = \"\"\n[thresholds]\nrss_mib = 100\nrss_bytes_per_agent = 1000\nbytes_per_idle_agent = 200\n\
                     cpu_ms_per_check_in = 1.5\n[thresholds.per_s]\n\
                     \"oco.agent.hello\" = 10\n[[adversary]]\nname = \"a\"\nkind = \"replay\"\n[[fault]]\n\
                     name = \"f\"\nat = 1\nfault = { kind = \"duplicate-jobs\" }";
@@ -337,6 +342,7 @@ mod tests {
             requests: 1,
             per_s: BTreeMap::from([("oco.agent.hello".to_owned(), 10.0)]),
             cost: Cost {
+                rss_mib: Some(100.0),
                 rss_bytes_per_agent: Some(1000.0),
                 bytes_per_idle_agent: 200.0,
                 cpu_ms_per_check_in: Some(1.5),
@@ -361,6 +367,7 @@ mod tests {
         measured.faults[0].committed = 0;
         measured.per_s.clear();
         measured.cost = Cost {
+            rss_mib: Some(100.5),
             rss_bytes_per_agent: Some(1001.0),
             bytes_per_idle_agent: 200.5,
             cpu_ms_per_check_in: None,
@@ -372,6 +379,7 @@ mod tests {
                 "attacks_refused_otherwise",
                 "faults_missing",
                 "per_s oco.agent.hello",
+                "rss_mib",
                 "rss_bytes_per_agent",
                 "bytes_per_idle_agent",
                 "cpu_ms_per_check_in"

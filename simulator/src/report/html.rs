@@ -1,12 +1,10 @@
 //! The report for people: one HTML file with everything in it.
 
 use super::plot::{self, COLOURS, Scale, Series};
-use super::{ReportError, RunReport, WindowFigures};
+use super::{MIB, ReportError, RunReport, WindowFigures};
 use crate::verdict::Verdict;
 use askama::Template;
 use std::collections::BTreeSet;
-
-const MIB: f64 = 1_048_576.0;
 
 /// The report as one HTML page that needs nothing else.
 pub fn render(report: &RunReport) -> Result<String, ReportError> {

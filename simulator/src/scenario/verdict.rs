@@ -58,6 +58,8 @@ pub struct Thresholds {
     pub p99: BTreeMap<Percentile, Span>,
     /// Smallest numbers of answered requests a second, over the whole run, by method.
     pub per_s: BTreeMap<Percentile, Rate>,
+    /// Most resident memory of the process, an embedded server included, MiB.
+    pub rss_mib: Option<Rate>,
     /// Most resident memory an agent: that of the process, an embedded server included, by the number of agents.
     pub rss_bytes_per_agent: Option<Rate>,
     /// Most state of an idle agent, bytes on average.

@@ -28,6 +28,10 @@ coverage *ARGS:
 fleet-test *ARGS:
     ci/fleet-test {{ARGS}}
 
+# What a virtual agent costs; with arguments, a large fleet against a server in a process of its own
+scale *ARGS:
+    ci/scale {{ARGS}}
+
 # Benchmarks with their figures
 bench *ARGS:
     cargo bench --workspace -- {{ARGS}}

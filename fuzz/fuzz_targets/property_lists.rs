@@ -20,7 +20,7 @@ const FILES: [&str; 2] = [
 fuzz_target!(|bytes: &[u8]| {
     let mut machine = machine_with(FILES[0], bytes);
     machine.files.insert(FILES[1].to_owned(), bytes.to_owned());
-    machine.machine.os = Os::Macos;
+    machine.machine.os = Os::MacOs;
     answer(&mut machine, "mount", b"/dev/disk1s1 on / (apfs, local, journaled)\n");
     for command in ANSWERS {
         answer(&mut machine, command, bytes);

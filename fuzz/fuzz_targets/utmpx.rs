@@ -12,7 +12,7 @@ const RECORD: usize = 628;
 fuzz_target!(|bytes: &[u8]| {
     let [utmpx, last] = parts::<2>(bytes);
     let mut machine = machine_with("/var/run/utmpx", utmpx);
-    machine.machine.os = Os::Macos;
+    machine.machine.os = Os::MacOs;
     answer(&mut machine, "env TZ=UTC LC_ALL=C last", last);
     let logins = inventory(machine, bytes.len()).logins.expect("a list");
     let lines = last.split(|byte| *byte == b'\n').count();

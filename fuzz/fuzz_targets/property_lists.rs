@@ -21,12 +21,20 @@ fuzz_target!(|bytes: &[u8]| {
     let mut machine = machine_with(FILES[0], bytes);
     machine.files.insert(FILES[1].to_owned(), bytes.to_owned());
     machine.machine.os = Os::MacOs;
-    answer(&mut machine, "mount", b"/dev/disk1s1 on / (apfs, local, journaled)\n");
+    answer(
+        &mut machine,
+        "mount",
+        b"/dev/disk1s1 on / (apfs, local, journaled)\n",
+    );
     for command in ANSWERS {
         answer(&mut machine, command, bytes);
     }
     // It is read in six places.
     let inventory = inventory(machine, bytes.len() * (ANSWERS.len() + FILES.len()));
     assert!(inventory.software.is_none_or(|software| software.len() <= 1));
-    assert!(inventory.partitions.is_none_or(|partitions| partitions.len() <= 1));
+    assert!(
+        inventory
+            .partitions
+            .is_none_or(|partitions| partitions.len() <= 1)
+    );
 });

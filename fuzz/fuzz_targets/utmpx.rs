@@ -17,6 +17,12 @@ fuzz_target!(|bytes: &[u8]| {
     let logins = inventory(machine, bytes.len()).logins.expect("a list");
     let lines = last.split(|byte| *byte == b'\n').count();
     assert!(logins.len() <= utmpx.len() / RECORD + lines);
-    assert!(logins.iter().all(|login| !login.username.is_empty()), "{logins:?}");
-    assert!(logins.is_sorted_by(|one, next| one.timestamp <= next.timestamp), "{logins:?}");
+    assert!(
+        logins.iter().all(|login| !login.username.is_empty()),
+        "{logins:?}"
+    );
+    assert!(
+        logins.is_sorted_by(|one, next| one.timestamp <= next.timestamp),
+        "{logins:?}"
+    );
 });

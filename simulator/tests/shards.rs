@@ -40,13 +40,13 @@ fn said(output: &Output) -> String {
     text.concat()
 }
 
-/// Runs both halves of the fleet at the same time, into `0.json` and `1.json`.
 /// Whether nothing went wrong but that there was no time for some check-ins.
 fn has_only_missed(result: &Value) -> bool {
     let errors = result["errors"].as_object().unwrap();
     errors.keys().all(|kind| kind == "missed")
 }
 
+/// Runs both halves of the fleet at the same time, into `0.json` and `1.json`.
 async fn run_halves(folder: &Path) {
     let config = Config {
         database: format!("sqlite:{}", folder.join("server.db").display()),

@@ -59,6 +59,21 @@ impl Computer {
         value.unwrap_or_default().trim().to_owned()
     }
 
+    /// Has the service check in every second from now on: a setup asks for no interval, and a minute is as long as tests wait.
+    fn check_in_often(&self) {
+        let order = |action| {
+            let output = self.agent(&["service", action]);
+            assert!(output.status.success(), "{action}: {}", stderr(&output));
+        };
+        order("stop");
+        // Read only now: while it runs, it writes keys.
+        let config = self.config();
+        let often = config.replacen("[agent]", "[agent]\r\nquery-interval = 1", 1);
+        assert_ne!(often, config, "the configuration has no section for the agent");
+        std::fs::write(self.installed("oco-agent.ini"), often).unwrap();
+        order("start");
+    }
+
     fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.installed("")).unwrap();
         let mut names: Vec<_> = entries
@@ -159,6 +174,7 @@ fn it_installs_silently_upgrades_itself_by_a_job_and_uninstalls_without_a_trace(
     });
     assert_ne!(computer.setting("agent-key"), REGISTRATION_KEY);
 
+    computer.check_in_often();
     // An upgrade that is ordered as a job, as computers without anybody at them get it.
     let before = computer.config();
     let setup = std::fs::read(&computer.later).unwrap();

@@ -18,9 +18,6 @@ use crate::keys;
 use crate::state::ServerState;
 use crate::store::{Computer, Write};
 use answer::Seal;
-use axum::Extension;
-use axum::body::Bytes;
-use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method as HttpMethod, Uri};
 use axum::response::{IntoResponse, Response};
 use envelope::Envelope;
@@ -34,26 +31,28 @@ use tokio::sync::OwnedMutexGuard;
 /// Most items of a list in one request: logins, events, passwords.
 const MAX_ITEMS: usize = 10_000;
 
+/// A request as the filters have left it.
+#[derive(Clone, Copy)]
+pub(crate) struct Incoming<'a> {
+    pub(crate) http_method: &'a HttpMethod,
+    pub(crate) uri: &'a Uri,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) body: &'a [u8],
+    pub(crate) peer: Option<Peer>,
+}
+
 /// Serves one request, whatever its HTTP method: downloads are GET requests with a body.
-pub(crate) async fn handle(
-    State(state): State<Arc<ServerState>>,
-    peer: Option<Extension<Peer>>,
-    method: HttpMethod,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+pub(crate) async fn handle(state: &Arc<ServerState>, incoming: Incoming<'_>) -> Response {
     let mut label = UNKNOWN;
-    let mut response = match query_download::parameters(&method, &uri) {
+    let mut response = match query_download::parameters(incoming.http_method, incoming.uri) {
         Some(wanted) => {
             label = query_download::LABEL;
-            let answer = query_download::handle(&state, &wanted).await;
+            let answer = query_download::handle(state, &wanted).await;
             answer.unwrap_or_else(Refusal::into_reason_phrase)
         }
         None => {
-            let peer = peer.map(|Extension(Peer(address))| address.ip().to_canonical());
-            let answer = exchange(&state, peer, &headers, &body, &mut label).await;
-            answer.unwrap_or_else(|refusal| refuse(&state, refusal))
+            let answer = exchange(state, incoming, &mut label).await;
+            answer.unwrap_or_else(|refusal| refuse(state, refusal))
         }
     };
     response.extensions_mut().insert(label);
@@ -70,11 +69,10 @@ pub(crate) fn refuse(state: &ServerState, refusal: Refusal) -> Response {
 
 async fn exchange(
     state: &Arc<ServerState>,
-    peer: Option<IpAddr>,
-    headers: &HeaderMap,
-    body: &[u8],
+    incoming: Incoming<'_>,
     label: &mut Label,
 ) -> Result<Response, Refusal> {
+    let Incoming { headers, body, .. } = incoming;
     if !intake::is_json(headers) {
         return Err(Refusal::ContentType);
     }
@@ -84,7 +82,7 @@ async fn exchange(
     *label = Label(name);
     let request = Request {
         state,
-        peer,
+        peer: incoming.peer.map(|Peer(address)| address.ip().to_canonical()),
         envelope,
         body,
         signature: headers.get(AGENT_SIGNATURE_HEADER).map(HeaderValue::as_bytes),

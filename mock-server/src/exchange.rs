@@ -1,15 +1,14 @@
 //! One exchange of the agent API with the filters around it: takes the request in, has the filters and the server decide,
 //! and performs what they decided.
 
-use crate::access_log::{Label, UNKNOWN};
-use crate::agent_api::{self, intake};
+use crate::access_log::{Label, Peer, UNKNOWN};
+use crate::agent_api::{self, Incoming, intake};
 use crate::connection::{Control, Cut, CutAt, Delivery, Ending};
 use crate::hooks::{self, Answer, Exchange, Filter, Flow, Interruption, Signing};
 use crate::state::ServerState;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode};
-use axum::middleware::Next;
 use axum::response::Response;
 use hyper::ext::ReasonPhrase;
 use oco_protocol::Key;
@@ -19,7 +18,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// Serves one request of the agent API.
-pub(crate) async fn layer(State(state): State<Arc<ServerState>>, request: Request, next: Next) -> Response {
+pub(crate) async fn handle(State(state): State<Arc<ServerState>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     // Held until there is an answer.
     let intake = match intake::read(&state, &parts.headers, body).await {
@@ -27,6 +26,7 @@ pub(crate) async fn layer(State(state): State<Arc<ServerState>>, request: Reques
         Err(refusal) => return agent_api::refuse(&state, refusal),
     };
     let control = parts.extensions.get::<Arc<Control>>().cloned();
+    let peer = parts.extensions.get::<Peer>().copied();
     let filters: Vec<_> = state
         .instruments
         .filters()
@@ -34,9 +34,14 @@ pub(crate) async fn layer(State(state): State<Arc<ServerState>>, request: Reques
         .collect();
     if filters.is_empty() {
         shape(control.as_deref(), Delivery::default());
-        return next
-            .run(Request::from_parts(parts, Body::from(intake.body.clone())))
-            .await;
+        let incoming = Incoming {
+            http_method: &parts.method,
+            uri: &parts.uri,
+            headers: &parts.headers,
+            body: &intake.body,
+            peer,
+        };
+        return agent_api::handle(&state, incoming).await;
     }
     let (method, hostname) = hooks::identify(&parts.uri, &intake.body);
     let mut exchange = Exchange {
@@ -54,7 +59,7 @@ pub(crate) async fn layer(State(state): State<Arc<ServerState>>, request: Reques
     if state.instruments.faults.needs_os() {
         exchange.os = os_of(&state, &exchange.hostname).await;
     }
-    let response = serve(&state, &filters, &mut exchange, next).await;
+    let response = serve(&state, &filters, &mut exchange, peer).await;
     perform(&state, &exchange, control.as_deref(), response).await
 }
 
@@ -69,7 +74,7 @@ async fn serve(
     state: &Arc<ServerState>,
     filters: &[&dyn Filter],
     exchange: &mut Exchange,
-    next: Next,
+    peer: Option<Peer>,
 ) -> Outcome {
     for filter in filters {
         match filter.request(exchange) {
@@ -80,12 +85,14 @@ async fn serve(
             Flow::Interrupt(interruption) => return Outcome::Interrupt(interruption),
         }
     }
-    let mut request = Request::new(Body::from(exchange.body.clone()));
-    *request.method_mut() = exchange.http_method.clone();
-    *request.uri_mut() = exchange.uri.clone();
-    *request.headers_mut() = exchange.headers.clone();
-    *request.extensions_mut() = exchange.notes.clone();
-    let (parts, body) = next.run(request).await.into_parts();
+    let incoming = Incoming {
+        http_method: &exchange.http_method,
+        uri: &exchange.uri,
+        headers: &exchange.headers,
+        body: &exchange.body,
+        peer,
+    };
+    let (parts, body) = agent_api::handle(state, incoming).await.into_parts();
     let label = parts.extensions.get::<Label>().copied().unwrap_or(UNKNOWN);
     let reason = parts.extensions.get::<ReasonPhrase>();
     // Handlers answer from memory, so nothing is copied and nothing fails.

@@ -1,7 +1,7 @@
 //! All routes.
 
 use crate::state::ServerState;
-use crate::{access_log, agent_api, client_api, exchange, metrics, rest};
+use crate::{access_log, client_api, exchange, metrics, rest};
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{any, get, post};
@@ -109,9 +109,7 @@ pub fn router(state: Arc<ServerState>) -> Router {
         .layer(from_fn(rest::label));
     let within_limit = DefaultBodyLimit::max(state.limits.body);
     // The bodies are within limits of their own.
-    let agent_api = any(agent_api::handle)
-        .layer(DefaultBodyLimit::disable())
-        .layer(from_fn_with_state(state.clone(), exchange::layer));
+    let agent_api = any(exchange::handle);
     Router::new()
         .route(AGENT_API_PATH, agent_api.clone())
         .route(OLD_DOWNLOAD_PATH, agent_api)

@@ -3,6 +3,7 @@
 mod answer;
 mod decide;
 
+use super::envelope::is_readable;
 use super::{Request, Seal, section_digest, store_in_turn};
 use crate::error::Refusal;
 use crate::generation::{Generation, ServerGeneration};
@@ -58,12 +59,12 @@ struct HelloOf2022 {
 pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
     let state = request.state;
     let known = state.computer(&request.envelope.params.hostname).await?;
-    let (own_key, before) = known.as_ref().map_or((None, None), |computer| {
+    let (own_key, before, digests) = known.as_ref().map_or_else(Default::default, |computer| {
         let state = computer.state();
-        (state.agent_key.clone(), state.generation())
+        (state.agent_key.clone(), state.generation(), state.digests)
     });
     // Which checks apply depends on the version, so the data are parsed before anything is checked.
-    let data: Result<HelloData<'_>, Refusal> = request.envelope.params.data();
+    let data: Result<HelloData<'_>, Refusal> = request.envelope.params.unchecked_data();
     let version = data.as_ref().ok().and_then(|data| data.agent_version.as_deref());
     let generation = decide::generation(state.generation, before, version);
     let sends_timestamps = Generation::of_agent(version) == Generation::Signed;
@@ -78,6 +79,11 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
     )?;
     let timestamp = request.timestamp(generation)?;
     let data = data?;
+    let changed = changed_sections(&data, &digests);
+    // What is stored as it is has to be readable, as what is stored already is.
+    if changed.iter().any(|section| !is_readable(&section.content)) {
+        return Err(Refusal::Parameters);
+    }
     if data
         .agent_version
         .as_ref()
@@ -109,7 +115,8 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
             if generation == Generation::Signed && before.is_none() {
                 return Err(Refusal::TimestampTooOld);
             }
-            let welcome = welcome_back(&request, &data, &computer, check_in(computer.id)).await;
+            let has_changed = !changed.is_empty();
+            let welcome = welcome_back(&request, &data, &computer, check_in(computer.id), has_changed).await;
             let server_key = or_taken_back(welcome, Some(&computer), timestamp, before)?;
             (
                 server_key,
@@ -166,12 +173,13 @@ fn or_taken_back<T>(
     outcome
 }
 
-/// Stores the hello of a registered computer, whose server key is the answer.
+/// Stores the hello of a registered computer, whose server key is the answer. `has_changed`: networks or services have.
 async fn welcome_back(
     request: &Request<'_>,
     data: &HelloData<'_>,
     computer: &Arc<Computer>,
     check_in: CheckInRow,
+    has_changed: bool,
 ) -> Result<Key, Refusal> {
     if check_in.agent_timestamp == Timestamp::ZERO {
         computer.forget_timestamp();
@@ -203,7 +211,11 @@ async fn welcome_back(
         return Err(Refusal::Conflict("the uid belongs to another computer"));
     }
     let stored = async { store.write(CheckIn(check_in)).await.map_err(Refusal::from) };
-    let ((), accepted) = tokio::try_join!(store_sections(request.state, data, computer), stored)?;
+    let accepted = if has_changed {
+        tokio::try_join!(stored, store_sections(request.state, data, computer))?.0
+    } else {
+        stored.await?
+    };
     // Another process may have had the same request.
     if accepted.get() {
         Ok(server_key)
@@ -245,9 +257,6 @@ async fn store_sections(
     data: &HelloData<'_>,
     computer: &Arc<Computer>,
 ) -> Result<(), Refusal> {
-    if changed_sections(data, &computer.state().digests).is_empty() {
-        return Ok(());
-    }
     // As inventories are: compared and stored one after the other, even where the client hangs up.
     let turn = computer.inventory.clone().lock_owned().await;
     let sections = changed_sections(data, &computer.state().digests);

@@ -89,6 +89,10 @@ impl Agents {
 
     /// The agent of that name, who is remembered from now on if there is room.
     fn remember(&mut self, hostname: &str) -> Option<&mut Agent> {
+        // Twice, as the checker of borrows wants it.
+        if self.0.contains_key(hostname) {
+            return self.0.get_mut(hostname);
+        }
         let key = hostname.to_lowercase();
         let room = self.0.len() < MAX_AGENTS || self.0.contains_key(&key);
         room.then(|| self.0.entry(key).or_default())

@@ -156,7 +156,9 @@ impl Cache {
     /// The computer of that name, in whatever case.
     pub(crate) fn get(&self, hostname: &str) -> Option<Arc<Computer>> {
         let computers = self.computers.read().unwrap_or_else(PoisonError::into_inner);
-        computers.get(&key_of(hostname)).cloned()
+        // Host names are mostly lower-case, and keys always.
+        let found = computers.get(hostname);
+        found.or_else(|| computers.get(&key_of(hostname))).cloned()
     }
 
     /// The computer of that id.

@@ -17,7 +17,7 @@ use std::sync::{Arc, LazyLock};
 /// handed to another thread and back, which costs more than its rows.
 const CHECK_IN_CHUNKS: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
 
-/// Most check-ins that can be a transaction of their own.
+/// Most check-ins that are one statement, which needs no transaction around it.
 pub(super) const ALONE: usize = CHECK_IN_CHUNKS[0];
 
 /// What a hello leaves behind every time.
@@ -106,16 +106,15 @@ pub(super) async fn flush_check_ins(
     Ok(())
 }
 
-/// Writes check-ins as a transaction of their own: its three statements are one text, which goes to the thread of the database
-/// and back once. Only where no other process decides, and for [`ALONE`] of them at most. What fails may leave the transaction
-/// open.
+/// Writes check-ins by one statement, which is a transaction by itself: it goes to the thread of the database and back once. Only
+/// where no other process decides, for [`ALONE`] of them at most, and where no transaction has begun.
 pub(super) async fn write_check_ins_alone(
     connection: &mut Connection,
     pending: &BTreeMap<i64, PendingCheckIn>,
 ) -> Result<(), sqlx::Error> {
     let mut rows: Vec<CheckInRow> = pending.values().map(|pending| pending.row).collect();
     fill_up(&mut rows);
-    write(connection, &rows, Kind::Alone).await
+    write(connection, &rows, Kind::Newer).await
 }
 
 /// Repeats the last row up to the size of a statement, so that the rest takes one instead of several. A row that is written
@@ -134,8 +133,6 @@ enum Kind {
     Newer,
     /// In any case: it is decided already that they are newer.
     Decided,
-    /// As [`Kind::Newer`], with a transaction around.
-    Alone,
 }
 
 /// The statements that write rows, by their number: long texts.
@@ -144,26 +141,22 @@ static WRITES: LazyLock<BTreeMap<(usize, Kind), Arc<str>>> = LazyLock::new(|| {
     let statement = |size: usize, kind: Kind| {
         let condition = match kind {
             Kind::Decided => "",
-            Kind::Newer | Kind::Alone => {
+            Kind::Newer => {
                 " WHERE excluded.agent_timestamp > check_ins.agent_timestamp OR excluded.agent_timestamp = 0"
             }
         };
-        let (begin, commit) = match kind {
-            Kind::Newer | Kind::Decided => ("", ""),
-            Kind::Alone => ("BEGIN IMMEDIATE; ", "; COMMIT"),
-        };
         format!(
-            "{begin}INSERT INTO check_ins (computer_id, agent_timestamp, seen_at, answered_at, uptime, battery_level, \
+            "INSERT INTO check_ins (computer_id, agent_timestamp, seen_at, answered_at, uptime, battery_level, \
              battery_status) VALUES {} ON CONFLICT (computer_id) DO UPDATE SET \
              agent_timestamp = excluded.agent_timestamp, seen_at = excluded.seen_at, \
              answered_at = excluded.answered_at, uptime = excluded.uptime, \
-             battery_level = excluded.battery_level, battery_status = excluded.battery_status{condition}{commit}",
+             battery_level = excluded.battery_level, battery_status = excluded.battery_status{condition}",
             vec![&*row; size].join(", ")
         )
     };
     CHECK_IN_CHUNKS
         .into_iter()
-        .flat_map(|size| [Kind::Newer, Kind::Decided, Kind::Alone].map(|kind| (size, kind)))
+        .flat_map(|size| [Kind::Newer, Kind::Decided].map(|kind| (size, kind)))
         .map(|(size, kind)| ((size, kind), statement(size, kind).into()))
         .collect()
 });

@@ -72,6 +72,10 @@ macos:
 aarch64:
     ci/cross/aarch64
 
+# All that the cross builds compile, without running it
+cross-compile:
+    ci/cross/compile
+
 # The package for macOS; on a Mac
 package-macos *ARGS:
     ci/package-macos {{ARGS}}

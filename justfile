@@ -72,7 +72,7 @@ macos:
 aarch64:
     ci/cross/aarch64
 
-# All that the cross builds compile, without running it
+# What CI compiles for other systems, lints included; runs nothing of it
 cross-compile:
     ci/cross/compile
 

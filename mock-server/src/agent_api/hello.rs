@@ -115,8 +115,8 @@ pub(super) async fn handle(request: Request<'_>) -> Result<Response, Refusal> {
             if generation == Generation::Signed && before.is_none() {
                 return Err(Refusal::TimestampTooOld);
             }
-            let has_changed = !changed.is_empty();
-            let welcome = welcome_back(&request, &data, &computer, check_in(computer.id), has_changed).await;
+            let stored = changed.is_empty().then_some(digests);
+            let welcome = welcome_back(&request, &data, &computer, check_in(computer.id), stored).await;
             let server_key = or_taken_back(welcome, Some(&computer), timestamp, before)?;
             (
                 server_key,
@@ -173,13 +173,14 @@ fn or_taken_back<T>(
     outcome
 }
 
-/// Stores the hello of a registered computer, whose server key is the answer. `has_changed`: networks or services have.
+/// Stores the hello of a registered computer, whose server key is the answer. `stored`: the digests of all
+/// that was stored when networks and services were found to be the same.
 async fn welcome_back(
     request: &Request<'_>,
     data: &HelloData<'_>,
     computer: &Arc<Computer>,
     check_in: CheckInRow,
-    has_changed: bool,
+    stored: Option<Digests>,
 ) -> Result<Key, Refusal> {
     if check_in.agent_timestamp == Timestamp::ZERO {
         computer.forget_timestamp();
@@ -210,11 +211,12 @@ async fn welcome_back(
     {
         return Err(Refusal::Conflict("the uid belongs to another computer"));
     }
-    let stored = async { store.write(CheckIn(check_in)).await.map_err(Refusal::from) };
-    let accepted = if has_changed {
-        tokio::try_join!(stored, store_sections(request.state, data, computer))?.0
+    let is_the_same = stored == Some(computer.state().digests);
+    let written = async { store.write(CheckIn(check_in)).await.map_err(Refusal::from) };
+    let accepted = if is_the_same {
+        written.await?
     } else {
-        stored.await?
+        tokio::try_join!(written, store_sections(request.state, data, computer))?.0
     };
     // Another process may have had the same request.
     if accepted.get() {

@@ -10,6 +10,8 @@ const MAX_AGENTS: usize = 200_000;
 /// Jobs of one agent that are remembered, the latest.
 const MAX_JOBS: usize = 64;
 /// States of jobs in reports.
+const DOWNLOAD: i64 = 1;
+const EXECUTION: i64 = 2;
 const FINISHED: i64 = 3;
 const AGENT_ERROR: i64 = -1;
 const AGENT_ERROR_CODE: i64 = -9999;
@@ -24,6 +26,8 @@ struct Agent {
     timestamp: Option<f64>,
     /// What the answer to its last hello asked for.
     asked: Option<Asked>,
+    /// Jobs whose procedures have begun and not ended.
+    begun: VecDeque<String>,
     /// Jobs that ended, with their outcomes.
     ended: VecDeque<(String, i64, Option<i64>)>,
 }
@@ -144,7 +148,7 @@ impl Agents {
             agent.asked = asked;
         }
         if matches!(method, "update_job_state" | "update_deploy_status") {
-            agent.end_job(values);
+            agent.follow_job(values);
         }
     }
 }
@@ -163,17 +167,20 @@ impl Agent {
                 });
             }
             // Keyed servers take no null.
-            (1 | 2, Some(code)) if code != 0 => {
+            (DOWNLOAD | EXECUTION, Some(code)) if code != 0 => {
                 notes.add(Rule::JobOutcome, || {
                     format!("state {state} with the return code {code}")
                 });
             }
             _ => {}
         }
+        if state == DOWNLOAD && self.begun.contains(job) {
+            notes.add(Rule::JobBackwards, || format!("job {job}: state 1 after state 2"));
+        }
         let Some((_, ended, outcome)) = self.ended.iter().find(|(id, ..)| id == job) else {
             return;
         };
-        if matches!(state, 1 | 2) {
+        if matches!(state, DOWNLOAD | EXECUTION) {
             notes.add(Rule::JobReopened, || {
                 format!("job {job}: state {state} after state {ended}")
             });
@@ -184,14 +191,27 @@ impl Agent {
         }
     }
 
-    fn end_job(&mut self, values: &Values) {
-        if let (Some(job), Some(state @ (FINISHED | AGENT_ERROR))) = (&values.job_id, values.job_state)
-            && !self.ended.iter().any(|(id, ..)| id == job)
-        {
-            if self.ended.len() == MAX_JOBS {
-                self.ended.pop_front();
+    fn follow_job(&mut self, values: &Values) {
+        let (Some(job), Some(state)) = (&values.job_id, values.job_state) else {
+            return;
+        };
+        match state {
+            EXECUTION if !self.begun.contains(job) => push(&mut self.begun, job.clone()),
+            FINISHED | AGENT_ERROR => {
+                self.begun.retain(|id| id != job);
+                if !self.ended.iter().any(|(id, ..)| id == job) {
+                    push(&mut self.ended, (job.clone(), state, values.return_code));
+                }
             }
-            self.ended.push_back((job.clone(), state, values.return_code));
+            _ => {}
         }
     }
+}
+
+/// Adds the latest job and forgets the oldest one beyond [`MAX_JOBS`].
+fn push<T>(jobs: &mut VecDeque<T>, latest: T) {
+    if jobs.len() == MAX_JOBS {
+        jobs.pop_front();
+    }
+    jobs.push_back(latest);
 }

@@ -71,6 +71,7 @@ rules! {
     DownloadNotOrdered "download.not-ordered" Error "Only packages that the last hello's jobs want are downloaded.";
     DownloadRefused "download.refused" Error "Only packages of active jobs are downloaded.";
     JobUnknown "job.unknown" Error "Reports are about jobs of this computer.";
+    JobBackwards "job.backwards" Error "A job whose procedure has begun is not downloaded again.";
     JobReopened "job.reopened" Error "A job that has ended is not begun again.";
     JobEndedTwice "job.ended-twice" Error "A job that has ended does not end otherwise.";
     JobOutcome "job.outcome" Error "A return code comes with the end of a job and only then; -9999 is that of agent errors.";

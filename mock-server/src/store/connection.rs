@@ -126,6 +126,11 @@ impl Connection {
     pub(super) fn dialect(&self) -> Dialect {
         self.translator.dialect
     }
+
+    /// Has the pool take another one in its place.
+    pub(super) fn close_when_given_back(&mut self) {
+        self.connection.close_on_drop();
+    }
 }
 
 /// A failure as a stream or future that yields it.

@@ -1,5 +1,5 @@
-//! Group commit: one task takes the queued writes, runs them in one transaction, commits and then acknowledges them
-//! all. While a batch is being synced to disk the next one gathers, so the cost of a sync is shared by as many writes
+//! Group commit: one task takes the queued writes, runs them in one transaction (check-ins alone in one statement, which is a
+//! transaction by itself), commits and then acknowledges them all. While a batch is being synced to disk the next one gathers, so the cost of a sync is shared by as many writes
 //! as arrive meanwhile, and no write waits for a timer.
 //!
 //! A batch that fails is rolled back and its writes are run again one by one, so that only the culprit fails. The
@@ -50,7 +50,8 @@ pub(crate) trait Write: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Output, sqlx::Error>> + Send + 'a;
 }
 
-/// The transaction that a write runs in, with what takes effect at its commit.
+/// The transaction that a write runs in, with what takes effect at its commit. Of check-ins alone there is none: what they apply
+/// is only noted, and written in the end.
 pub(crate) struct Batch {
     connection: Connection,
     check_ins: BTreeMap<i64, PendingCheckIn>,
@@ -175,10 +176,15 @@ impl Batch {
     }
 }
 
-/// Ends a transaction without effect; there may be none, where the database has ended it itself.
+/// Ends a transaction without effect; there may be none, where the database has ended it itself or check-ins were alone.
+/// **Invariant:** no connection is used again with a transaction open: a batch of check-ins would join it, and be acknowledged
+/// without a commit.
 async fn roll_back(connection: &mut Connection) {
     if let Err(error) = connection.execute("ROLLBACK").await {
         tracing::debug!(error = %error, "nothing to roll back");
+        if !error.to_string().contains("no transaction is active") {
+            connection.close_when_given_back();
+        }
     }
 }
 

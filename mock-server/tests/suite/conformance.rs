@@ -252,6 +252,11 @@ async fn break_rule(rule: &str, scene: &mut Scene) {
         }
         "download.not-ordered" | "download.refused" => drop(scene.agent.download(&scene.server, 7).await),
         "job.unknown" => drop(scene.report(&json!(77), 2, Value::Null).await),
+        "job.backwards" => {
+            let job = scene.job().await;
+            scene.report(&job, 2, Value::Null).await;
+            drop(scene.report(&job, 1, Value::Null).await);
+        }
         "job.reopened" => {
             let job = scene.job().await;
             scene.report(&job, 3, json!(0)).await;

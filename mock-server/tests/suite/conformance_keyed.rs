@@ -181,6 +181,11 @@ async fn break_rule(rule: &str, scene: &Scene) -> bool {
         }
         "download.not-ordered" | "download.refused" => drop(scene.download("7").await),
         "job.unknown" => drop(scene.report(77, 2, json!(0)).await),
+        "job.backwards" => {
+            let job = scene.job().await;
+            scene.report(job, 2, json!(0)).await;
+            drop(scene.report(job, 1, json!(0)).await);
+        }
         "job.reopened" => {
             let job = scene.job().await;
             scene.report(job, 3, json!(0)).await;

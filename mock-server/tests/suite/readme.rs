@@ -60,6 +60,25 @@ fn outputs_are_compared_but_for_what_is_left_out() {
     );
 }
 
+#[test]
+fn the_configuration_of_the_readme_is_taken() {
+    let shown = README
+        .split("(`--config server.toml`):\n\n```toml\n")
+        .nth(1)
+        .unwrap();
+    let shown = shown.split("```").next().unwrap();
+    // As many faults as it shows, and the rest of its sections.
+    assert!(shown.contains("[retention]") && shown.matches("[[faults]]").count() == 1);
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("server.toml");
+    std::fs::write(&config, shown).unwrap();
+    let database = format!("sqlite:{}", folder.path().join("oco.db").display());
+    // Where it listens and stores is this test's; the command line takes precedence.
+    let arguments = ["--config", config.to_str().unwrap(), "--database", &database];
+    let server = crate::binary::Running::start(folder.path(), &arguments);
+    assert!("a long secret".ends_with(&server.api_key), "{}", server.api_key);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_readme_does_with_curl_does_what_it_says() {
     if !["bash", "curl"]

@@ -123,3 +123,13 @@ fn a_keyed_agent_is_not_found_fault_with_by_a_server_of_today() {
 fn a_keyed_agent_is_not_found_fault_with_by_a_server_of_2022() {
     a_day("keyed", &["--server-generation", "2022"], &[]);
 }
+
+#[test]
+fn agents_of_both_generations_live_with_the_json_of_every_php() {
+    for quirks in ["7", "off"] {
+        for protocol in ["signed", "keyed"] {
+            let (server, agent) = a_day(protocol, &["--php-quirks", quirks], &["--force"]);
+            assert_all_duties_done(&server, &agent);
+        }
+    }
+}

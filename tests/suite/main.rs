@@ -30,6 +30,7 @@ mod job_follow_up;
 mod job_journal;
 #[cfg(target_os = "linux")]
 mod linux_packages;
+mod logons;
 mod mock_server_process;
 #[cfg(unix)]
 mod policies;

@@ -2,9 +2,9 @@
 //! and shows that to the test.
 
 use super::{
-    Access, Command, CommandOutput, Host, HostError, Interface, Kernel, Os, PowerAction, PreferenceDomain,
-    PreferenceValue, Preferences, Procedure, RegistryKey, RegistryValue, Result, RunningProcedure,
-    ServiceRecord, Space, Staging, Visibility, WmiRow,
+    Access, Command, CommandOutput, Host, HostError, Interface, Kernel, LogonWatch, Os, PowerAction,
+    PreferenceDomain, PreferenceValue, Preferences, Procedure, RegistryKey, RegistryValue, Result,
+    RunningProcedure, ServiceRecord, Space, Staging, Visibility, WmiRow,
 };
 use std::collections::BTreeMap;
 use std::io;
@@ -63,6 +63,8 @@ struct State {
     passwords: Vec<(String, String)>,
     /// Accounts and the passwords that they were said to have had before, in that order.
     old_passwords: Vec<(String, Option<String>)>,
+    /// Who wants to know of logons.
+    logons: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 impl RecordedHost {
@@ -116,6 +118,15 @@ impl RecordedHost {
     /// Sets the network interfaces, in place of the recorded ones.
     pub fn set_interfaces(&self, interfaces: Vec<Interface>) {
         self.state().interfaces = Some(interfaces);
+    }
+
+    /// Somebody logs on. Whether anybody wanted to know.
+    pub fn log_on(&self) -> bool {
+        let told = self.state().logons.clone();
+        told.is_some_and(|notify| {
+            notify();
+            true
+        })
     }
 
     /// Sets the search domains of its resolver; without it, there are none.
@@ -268,6 +279,11 @@ impl Host for RecordedHost {
     fn interfaces(&self) -> Result<Vec<Interface>> {
         let set = self.state().interfaces.clone();
         Ok(set.unwrap_or_else(|| self.recording.machine.interfaces.clone()))
+    }
+
+    fn watch_logons(&self, notify: Arc<dyn Fn() + Send + Sync>) -> Result<Option<LogonWatch>> {
+        self.state().logons = Some(notify);
+        Ok(Some(Box::new(())))
     }
 
     fn now(&self) -> SystemTime {

@@ -7,6 +7,7 @@
 mod clock;
 mod config_file;
 mod key_text;
+mod preferences;
 mod procedure;
 mod record;
 pub mod recording;
@@ -23,8 +24,9 @@ pub use state::{SharedSettings, VirtualState};
 use crate::generate::{Draw, Profile, Topic, Traits, linux, macos, windows};
 use oco_agent::config::Paths;
 use oco_agent::host::{
-    Command, CommandOutput, Host, HostError, Interface, Kernel, Os, PowerAction, Procedure, RegistryKey,
-    RegistryValue, Result, RunningProcedure, Space, Staging, Visibility, WmiRow,
+    Command, CommandOutput, Host, HostError, Interface, Kernel, Os, PowerAction, PreferenceDomain,
+    PreferenceValue, Preferences, Procedure, RegistryKey, RegistryValue, Result, RunningProcedure, Space,
+    Staging, Visibility, WmiRow,
 };
 use oco_protocol::lenient;
 use oco_protocol::policy::ScopePolicies;
@@ -362,8 +364,23 @@ impl Host for SimulatedHost {
         }
     }
 
+    fn preferences(&self, domain: &PreferenceDomain) -> Result<Preferences> {
+        self.in_preferences(|state| preferences::of_domain(&self.profile, state, domain))
+            .map_err(|source| HostError::new("read the settings", domain, source))
+    }
+
+    fn set_preference(&self, domain: &PreferenceDomain, key: &str, value: &PreferenceValue) -> Result<()> {
+        self.in_preferences(|state| preferences::set(&self.profile, state, domain, key, value))
+            .map_err(|source| HostError::new("write the settings", domain, source))
+    }
+
+    fn remove_preference(&self, domain: &PreferenceDomain, key: &str) -> Result<()> {
+        self.in_preferences(|state| preferences::remove(&self.profile, state, domain, key))
+            .map_err(|source| HostError::new("remove a value of the settings", domain, source))
+    }
+
     fn wmi(&self, namespace: &str, query: &str) -> Result<Vec<WmiRow>> {
-        self.windows_only()
+        self.only_on(Os::Windows)
             .and_then(|()| windows::wmi(&self.profile, namespace, query, self.clock.machine_now()))
             .map_err(|source| HostError::new("query", format!("{namespace}: {query}"), source))
     }
@@ -375,7 +392,7 @@ impl Host for SimulatedHost {
         consume: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<()> {
         let events = self
-            .windows_only()
+            .only_on(Os::Windows)
             .and_then(|()| windows::event_log(&self.profile, channel, query, self.clock.machine_now()))
             .map_err(|source| HostError::new("query the event log", channel, source))?;
         let _ = events.iter().try_for_each(|event| consume(event));
@@ -453,7 +470,7 @@ impl SimulatedHost {
         &self,
         with: impl FnOnce(&Registry<'_>, &mut VirtualState) -> io::Result<T>,
     ) -> io::Result<T> {
-        self.windows_only()?;
+        self.only_on(Os::Windows)?;
         let loaded = staging::lock(&self.hives);
         let registry = Registry {
             profile: &self.profile,
@@ -473,9 +490,15 @@ impl SimulatedHost {
         Some(output.map_err(|source| HostError::new("run", command, source)))
     }
 
-    /// Registry and WMI questions make no sense elsewhere.
-    fn windows_only(&self) -> io::Result<()> {
-        if self.os() == Os::Windows {
+    /// Reads or writes the settings of programs.
+    fn in_preferences<T>(&self, with: impl FnOnce(&mut VirtualState) -> io::Result<T>) -> io::Result<T> {
+        self.only_on(Os::MacOs)?;
+        with(&mut staging::lock(&self.state))
+    }
+
+    /// Questions about the registry, WMI or settings make no sense elsewhere.
+    fn only_on(&self, os: Os) -> io::Result<()> {
+        if self.os() == os {
             Ok(())
         } else {
             Err(io::ErrorKind::Unsupported.into())

@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) mod compliance;
+mod compliance;
 mod machines;
 mod surroundings;
 

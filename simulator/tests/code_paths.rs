@@ -6,13 +6,14 @@
     reason = "the lints' exception for tests does not see their shared functions"
 )]
 
-use oco_agent::host::Os;
+use oco_agent::host::{Host, Os, PreferenceDomain, Preferences};
 use oco_agent::inventory::{self, Options};
 use oco_agent::policies::{self, Summary};
 use oco_agent::service_checks::{self, Limits};
 use oco_agent::{config, events};
+use oco_protocol::inventory::UNKNOWN;
 use oco_protocol::policy::Policies;
-use oco_protocol::rpc::EventQuery;
+use oco_protocol::rpc::{Event, EventQuery};
 use oco_simulator::generate::{Machine, truth};
 use oco_simulator::simulated_host::{SimulatedHost, Surroundings};
 use serde_json::{Value, json};
@@ -76,13 +77,16 @@ fn service_checks_of_every_system_are_read() {
     }
 }
 
-#[test]
-fn event_queries_find_what_was_logged_and_wrong_ones_cost_themselves_only() {
-    let query = |log: &str, query: &str, since: &str| EventQuery {
+fn query(log: &str, query: &str, since: &str) -> EventQuery {
+    EventQuery {
         since: since.into(),
         log: log.into(),
         query: query.into(),
-    };
+    }
+}
+
+#[test]
+fn event_queries_find_what_was_logged_and_wrong_ones_cost_themselves_only() {
     let start = "1970-01-01 00:00:00";
     let queries = [
         query("journalctl", "{}", start),
@@ -117,6 +121,52 @@ fn event_queries_find_what_was_logged_and_wrong_ones_cost_themselves_only() {
     );
 }
 
+#[test]
+fn event_queries_find_what_windows_has_logged() {
+    let start = "1970-01-01 00:00:00";
+    let since = "2027-01-10 00:00:00";
+    let everything = [
+        query("System", "", start),
+        query("journalctl", "{}", start),
+        query("Application", "*", start),
+    ];
+    let structured = "<QueryList><Query Path='Application'><Select Path='Application'>*[System[(EventID=1000) and \
+                      TimeCreated[@SystemTime&gt;='2027-01-08T00:00:00.000Z']]]</Select></Query></QueryList>";
+    let (mut found, mut restarts, mut failures, mut odd) = (0, 0, 0, 0);
+    for host in fleet(Os::Windows) {
+        let truth = truth::events(host.profile(), now());
+        let wanted = |wanted: &dyn Fn(&Event) -> bool| -> Vec<Event> {
+            truth.iter().filter(|event| wanted(event)).cloned().collect()
+        };
+        let collect = |query: EventQuery| events::collect(&host, &[query]);
+        assert_eq!(events::collect(&host, &everything), truth);
+        assert_eq!(
+            collect(query("System", "", since)),
+            wanted(&|event| event.log == "System" && event.timestamp.as_str() >= since)
+        );
+        let of_restarts = wanted(&|event| event.event_id == json!("1074"));
+        assert_eq!(
+            collect(query("system", "*[System[(EventID=1074)]]", start)).len(),
+            of_restarts.len()
+        );
+        let of_failures = wanted(&|event| {
+            event.event_id == json!("1000") && event.timestamp.as_str() >= "2027-01-08 00:00:00"
+        });
+        assert_eq!(collect(query("Application", structured, start)), of_failures);
+        assert!(collect(query("No-Such-Channel/Operational", "", start)).is_empty());
+        assert!(collect(query("System", "", "yesterday")).is_empty());
+        found += truth.len();
+        restarts += of_restarts.len();
+        failures += of_failures.len();
+        odd += wanted(&|event| event.provider == UNKNOWN || event.data.contains_key("RmSessionId")).len();
+    }
+    assert!(found > 2000, "{found}");
+    assert!(
+        restarts > 20 && failures > 10 && odd > 20,
+        "{restarts} {failures} {odd}"
+    );
+}
+
 /// A document with values of every kind that a policy may have, or with other ones, or with fewer.
 fn policies(os: Os, user: &str, round: usize) -> Policies {
     let folder = if os == Os::Windows {
@@ -136,6 +186,9 @@ fn policies(os: Os, user: &str, round: usize) -> Policies {
             r"REGISTRY:Software\Policies\App:Sites": ["a", "b", "c"],
             r"REGISTRY:Software\Policies\App\Deep:Members": {"x": 1, "y": "zwei"},
             "DEFAULTS:com.example.app:Home": "https://example.org/",
+            "DEFAULTS:com.example.app:Sites": ["a", 2, true, {"b": 0.5}],
+            "DEFAULTS:/Library/Preferences/com.example.tool:Level": -3,
+            "DEFAULTS:com.example.app:Null": null,
             "NOTHING:x:y": 1,
             "JSON:relative.json:x": 1,
         }),
@@ -148,27 +201,60 @@ fn policies(os: Os, user: &str, round: usize) -> Policies {
             r"REGISTRY:Software\Policies\App:Half": 0.5,
             r"REGISTRY:Software\Policies\App:": [1],
             r"REGISTRY:\Software:x": 1,
+            "DEFAULTS:com.example.app:Home": false,
+            "DEFAULTS:com.example.app:Sites": {"a": []},
+            "DEFAULTS:com.example.app:TooLarge": u64::MAX,
+            "DEFAULTS:relative/tool:Level": 1,
         }),
         _ => json!({}),
     };
     let of_user = match round {
-        0 | 3 => json!({r"REGISTRY:Software\App:Theme": "dark", "JSON:/x.json:y": 1, "NOTHING": 1}),
-        1 => json!({r"REGISTRY:Software\App:Theme": "light", r"REGISTRY:Software\App:Size": 12}),
+        0 | 3 => json!({
+            r"REGISTRY:Software\App:Theme": "dark", "DEFAULTS:com.example.app:Theme": "dark",
+            "DEFAULTS:/Library/Preferences/com.example.app:Theme": "dark", "JSON:/x.json:y": 1, "NOTHING": 1,
+        }),
+        1 => json!({
+            r"REGISTRY:Software\App:Theme": "light", r"REGISTRY:Software\App:Size": 12,
+            "DEFAULTS:com.example.app:Theme": "light", "DEFAULTS:com.example.app:Size": 12,
+        }),
         _ => json!([]),
     };
     serde_json::from_value(json!({"machine": machine, user: of_user, "no such user": of_user})).unwrap()
 }
 
+const MODULES: [&str; 3] = ["JSON:", "REGISTRY:", "DEFAULTS:"];
+
+/// How many policies of the first document the computer has in force, by what they are about ([`MODULES`]); how many it has
+/// for a user whom it knows; and how many it cannot follow.
+fn expected(os: Os, knows_user: bool) -> ([usize; 3], usize, usize) {
+    let of_user = usize::from(knows_user);
+    // Of an unknown module, and of a file without an absolute path.
+    let senseless = 2;
+    // The unknown module once more, for each user.
+    let for_users = 2;
+    match os {
+        Os::Linux => ([4, 0, 0], 0, senseless),
+        // A path of another system is none.
+        Os::Windows => ([4, 4, 0], of_user, senseless + 2 * for_users),
+        // Settings have no null, and a user's have no path.
+        Os::MacOs => ([4, 0, 3], of_user, senseless + for_users + 1 + of_user),
+    }
+}
+
 #[test]
 fn policies_come_into_force_change_and_go() {
+    let mut users = 0;
     for host in Os::ALL.into_iter().flat_map(fleet) {
         let os = host.profile().machine.os;
         let accounts = host.profile().accounts();
-        let guid = accounts
-            .iter()
-            .find_map(|account| host.profile().profile_guid(account));
+        let guid = accounts.iter().find_map(|account| match os {
+            Os::MacOs => Some(account.uuid.clone()),
+            _ => host.profile().profile_guid(account),
+        });
+        let knows_user = guid.is_some();
+        users += usize::from(knows_user && os != Os::Linux);
         let user = guid.unwrap_or_else(|| "{00000000-0000-0000-0000-000000000000}".into());
-        let mut applied = |round| {
+        let apply = |round| {
             policies::apply(
                 &host,
                 &paths(os).policies,
@@ -177,12 +263,46 @@ fn policies_come_into_force_change_and_go() {
             )
             .unwrap()
         };
-        let rounds: Vec<Summary> = (0..5).map(&mut applied).collect();
-        let in_force = if os == Os::Windows { 8 } else { 4 };
-        assert!(rounds[0].in_force >= in_force, "{os}: {rounds:?}");
-        assert_eq!(rounds[0].removed, 0);
-        assert_eq!(rounds[3].in_force, rounds[0].in_force, "{os}: {rounds:?}");
-        assert_eq!(rounds[2].in_force + rounds[4].in_force, 0);
-        assert_eq!(rounds[4].removed, rounds[3].in_force, "{os}: {rounds:?}");
+        let settings = |name: &str, user: Option<u32>| {
+            let name = name.to_owned();
+            host.preferences(&PreferenceDomain { user, name })
+                .unwrap_or_default()
+        };
+        let home = |settings: &Preferences| settings.get("Home").cloned();
+        let of_computer = || {
+            let applied = host.applied_policies();
+            MODULES.map(|module| applied.keys().filter(|key| key.starts_with(module)).count())
+        };
+        let (modules, of_user, failed) = expected(os, knows_user);
+        let in_force = modules.iter().sum::<usize>() + of_user;
+        let summary = |in_force, removed, failed| Summary {
+            in_force,
+            removed,
+            failed,
+        };
+        assert_eq!(apply(0), summary(in_force, 0, failed), "{os} {accounts:?}");
+        assert_eq!(of_computer(), modules, "{os}");
+        let app = settings("com.example.app", None);
+        assert_eq!(app.len(), if os == Os::MacOs { 2 } else { 0 }, "{os}");
+        let text = (os == Os::MacOs).then(|| "https://example.org/".into());
+        assert_eq!(home(&app), text, "{os}");
+        if os == Os::MacOs {
+            let his = settings("com.example.app", accounts.first().map(|account| account.number));
+            assert_eq!(his.get("Theme"), knows_user.then_some(&"dark".into()));
+            assert_eq!(settings("com.example.tool", None).len(), 1);
+        }
+        assert!(apply(1).in_force > 0, "{os}");
+        if os == Os::MacOs {
+            assert_eq!(home(&settings("com.example.app", None)), Some(false.into()));
+        }
+        assert_eq!(apply(2).in_force, 0, "{os}");
+        assert_eq!(of_computer(), [0; 3], "{os}");
+        assert_eq!(apply(3), summary(in_force, 0, failed), "{os}");
+        assert_eq!(of_computer(), modules, "{os}");
+        assert_eq!(apply(4), summary(0, in_force, 0), "{os}");
+        assert!(
+            settings("com.example.app", None).is_empty() && settings("com.example.tool", None).is_empty()
+        );
     }
+    assert!(users > 100, "{users}");
 }

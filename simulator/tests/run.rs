@@ -14,10 +14,14 @@ use oco_simulator::scenario::{InFlight, Scenario, Share, Until};
 use oco_simulator::verdict::Verdict;
 use serde_json::Value;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+/// How long a server stalls.
+const STALL: Duration = Duration::from_secs(5);
 
 /// Thirty machines that are quick about everything.
 const SMALL: &str = include_str!("small.toml");
@@ -117,12 +121,18 @@ async fn waiting_for_a_place_counts_as_latency() {
 /// Passes connections on to a server until it has passed so many answers back, then only accepts them. Requests with
 /// `refused` in them are never passed on.
 async fn stalling_after(answers: usize, refused: &'static str, server: String) -> String {
+    stalling_for(Duration::MAX, answers, refused, server).await
+}
+
+/// The same, but after so long it hands out the answers that it has held, and goes on as before.
+async fn stalling_for(stall: Duration, answers: usize, refused: &'static str, server: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let answered = Arc::new(AtomicUsize::new(0));
+    let began = Arc::new(OnceLock::new());
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
-            let (server, answered) = (server.clone(), answered.clone());
+            let (server, answered, began) = (server.clone(), answered.clone(), began.clone());
             tokio::spawn(async move {
                 let mut upstream = TcpStream::connect(server).await.unwrap();
                 let (mut from_client, mut to_client) = client.split();
@@ -132,7 +142,9 @@ async fn stalling_after(answers: usize, refused: &'static str, server: String) -
                     loop {
                         let length = from_server.read(&mut answer).await.unwrap_or(0);
                         if answered.fetch_add(1, Ordering::SeqCst) >= answers {
-                            std::future::pending::<()>().await;
+                            let began: &Instant = began.get_or_init(Instant::now);
+                            let rest = stall.saturating_sub(began.elapsed());
+                            let _ = tokio::time::timeout(rest, std::future::pending::<()>()).await;
                         }
                         if length == 0 || to_client.write_all(&answer[..length]).await.is_err() {
                             break;
@@ -203,6 +215,49 @@ async fn a_server_that_stops_answering_fails_the_run() {
         hello.service_p99_ms < 1000.0 && hello.max_ms > 1500.0,
         "{hello:?}"
     );
+}
+
+/// Ten hellos a second of machines that the server knows, through a proxy that stalls once, after so many answers. No
+/// machine is due twice within the stall.
+async fn run_with_a_stall(after: usize) -> RunReport {
+    let folder = tempfile::tempdir().unwrap();
+    let config = oco_mock_server::Config {
+        database: format!("sqlite:{}", folder.path().join("server.db").display()),
+        ..oco_mock_server::Config::default()
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = oco_mock_server::Server::start(config, listener, std::future::pending())
+        .await
+        .unwrap();
+    let text = "description = \"\"\n[run]\nduration = \"20s\"\nuntil = \"duration\"\n[fleet]\nsize = 80\n\
+                registered = true\n[pacing]\nramp = \"8s\"\ninterval = \"8s\"\njitter = 0.0";
+    let proxy = stalling_for(STALL, after, "nothing of this", address).await;
+    let access = External {
+        url: External::parse_url(&proxy).unwrap(),
+        agent_key: server.agent_key.clone(),
+        api_key: Some(server.api_key.clone()),
+        client_api: None,
+        ca: None,
+    };
+    let scenario = Scenario::parse("stall", "stall.toml", text).unwrap();
+    let options = options(scenario, ServerChoice::External(access));
+    let finished = run(options, Progress::Silent, std::future::pending()).await;
+    finished.unwrap().report
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stalls_for_five_seconds_shows_it_in_the_99th_percentile() {
+    // The stall begins after some seconds and is over long before the end.
+    let (stalled, smooth) = tokio::join!(run_with_a_stall(60), run_with_a_stall(usize::MAX));
+    for report in [&stalled, &smooth] {
+        assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.errors);
+        assert_eq!(report.check_ins.missed + report.check_ins.failed, 0);
+        assert!(report.check_ins.ok >= 150, "{:?}", report.check_ins);
+    }
+    let p99 = |report: &RunReport| report.methods["oco.agent.hello"].p99_ms;
+    assert!((3000.0..8000.0).contains(&p99(&stalled)), "{}", p99(&stalled));
+    assert!(p99(&smooth) < 1000.0, "{}", p99(&smooth));
 }
 
 #[tokio::test(flavor = "multi_thread")]

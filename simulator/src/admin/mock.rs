@@ -87,7 +87,7 @@ impl Admin {
 
     /// Replaces the policies for all computers.
     pub async fn set_policies(&self, policies: &PolicySet) -> Result<(), AdminError> {
-        let body = json!({ "machine": policies.machine });
+        let body = json!({ "machine": policies.machine.get_ref() });
         let action = format!("set policies {:?}", policies.name.get_ref());
         self.call::<IgnoredAny>(&action, Method::PUT, "policies", Some(&body))
             .await

@@ -39,6 +39,8 @@ pub enum Topic {
     Applications,
     /// Checks of services that an administrator has set up.
     ServiceChecks,
+    /// What Windows' logs say about one moment, or one day.
+    WindowsLog,
 }
 
 /// A stream of draws.

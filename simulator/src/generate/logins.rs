@@ -5,10 +5,11 @@ use oco_agent::host::Os;
 use std::time::SystemTime;
 
 /// Days that a machine remembers.
-const REMEMBERED: u64 = 14;
+pub(super) const REMEMBERED: u64 = 14;
 /// What the clock of some machines said once: 1996.
 const WRONG_CLOCK: u32 = 820_454_400;
-const DAY: u64 = 24 * 3600;
+/// Seconds of one.
+pub(super) const DAY: u64 = 24 * 3600;
 /// How long people stay.
 const SHIFT: u64 = 8 * 3600;
 

@@ -223,7 +223,7 @@ fn disk_info(profile: &Profile, device: &str, now: SystemTime) -> io::Result<Com
 }
 
 fn directory(accounts: &[Account]) -> Value {
-    let entry = |fields: [(&str, String); 7]| {
+    let entry = |fields: [(&str, String); 8]| {
         let present = fields.into_iter().filter(|(_, text)| !text.is_empty());
         let array = |text: String| Value::Array(vec![text.into()]);
         let fields = present.map(|(key, text)| (format!("dsAttrTypeStandard:{key}"), array(text)));
@@ -233,6 +233,10 @@ fn directory(accounts: &[Account]) -> Value {
         entry([
             ("RecordName", (*name).to_owned()),
             ("UniqueID", number.to_string()),
+            (
+                "GeneratedUID",
+                format!("FFFFEEEE-DDDD-CCCC-BBBB-AAAA{number:08X}"),
+            ),
             ("PrimaryGroupID", number.to_string()),
             ("RealName", (*full_name).to_owned()),
             ("NFSHomeDirectory", "/var/empty".into()),
@@ -244,6 +248,7 @@ fn directory(accounts: &[Account]) -> Value {
         entry([
             ("RecordName", person.name.clone()),
             ("UniqueID", person.number.to_string()),
+            ("GeneratedUID", person.uuid.to_uppercase()),
             ("PrimaryGroupID", "20".into()),
             ("RealName", person.full_name.clone()),
             ("NFSHomeDirectory", person.home.clone().unwrap_or_default()),

@@ -1,6 +1,7 @@
 //! Raw artefacts of a virtual Windows machine: registry keys, WMI rows, events and the output of `bcdedit`.
 
 pub(super) mod events;
+pub(super) mod log;
 mod peripherals;
 mod registry;
 mod wmi;

@@ -9,7 +9,7 @@ use crate::event::{Event, Order, Sender};
 use crate::lot::Lots;
 use crate::scenario::{Deployment, Moment, Package, PasswordRule, PolicySet, Scenario};
 use crate::stats::Snapshot;
-use crate::virtual_agent::{Site, compliance};
+use crate::virtual_agent::Site;
 use futures::future::{BoxFuture, FutureExt, try_join_all};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -258,8 +258,7 @@ impl Administrator {
     ) -> Result<(), AdminError> {
         let scenario = &self.scenario;
         let concerned = |agent: &u32| {
-            Lots(scenario).copy_of(*agent).is_none()
-                && compliance::concerns(&policies.machine, scenario.os_of(*agent))
+            Lots(scenario).copy_of(*agent).is_none() && policies.concerns(scenario.os_of(*agent))
         };
         let of = scenario.fleet.own_agents().filter(concerned).count() as u64;
         let at = Instant::now();

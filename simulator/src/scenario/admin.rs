@@ -3,8 +3,10 @@
 use super::behaviour::PackageJobs;
 use super::values::{Moment, NonEmpty, PackageSize};
 use crate::duration::Span;
+use oco_agent::host::Os;
 use oco_protocol::policy::ScopePolicies;
 use serde::Deserialize;
+use serde_json::Value;
 use toml::Spanned;
 
 /// `[admin]`
@@ -142,7 +144,32 @@ pub struct PolicySet {
     /// When.
     pub at: Moment,
     /// Key, such as `JSON:/etc/x.json:Name`, and value. What was there before and is not in it is removed.
-    pub machine: ScopePolicies,
+    pub machine: Spanned<ScopePolicies>,
+}
+
+impl PolicySet {
+    /// Those that machines with such a system follow.
+    pub fn of_system(&self, os: Os) -> impl Iterator<Item = (&String, &Value)> {
+        let policies = self.machine.get_ref().iter();
+        policies.filter(move |(key, _)| is_for(key, os))
+    }
+
+    /// Whether there are any.
+    pub fn concerns(&self, os: Os) -> bool {
+        self.of_system(os).next().is_some()
+    }
+}
+
+/// The registry is Windows', settings are those of macOS, and files are for the systems whose paths they have.
+fn is_for(key: &str, os: Os) -> bool {
+    match (key.split_once(':'), os) {
+        (Some(("JSON", path)), Os::Linux | Os::MacOs) => path.starts_with('/'),
+        (Some(("JSON", path)), Os::Windows) => {
+            path.starts_with(|c: char| c.is_ascii_alphabetic()) && path[1..].starts_with(':')
+        }
+        (Some(("REGISTRY", _)), Os::Windows) | (Some(("DEFAULTS", _)), Os::MacOs) => true,
+        _ => false,
+    }
 }
 
 /// `[[admin.event_rule]]`
@@ -191,4 +218,28 @@ fn length() -> super::values::PasswordLength {
 
 fn month() -> super::values::Interval {
     super::values::Interval(Span::from_secs(30 * 24 * 3600))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_are_for_the_systems_that_have_what_they_are_about() {
+        for (key, systems) in [
+            ("JSON:/etc/x.json:a", &[Os::Linux, Os::MacOs] as &[Os]),
+            (r"JSON:C:\x.json:a", &[Os::Windows]),
+            (r"REGISTRY:Software\X:a", &[Os::Windows]),
+            ("DEFAULTS:com.example.x:a", &[Os::MacOs]),
+            ("NOTHING:/etc/x:a", &[]),
+            ("JSON:", &[]),
+            ("JSON:ü", &[]),
+            ("JSON", &[]),
+        ] {
+            let concerned = Os::ALL.into_iter().filter(|os| is_for(key, *os));
+            let concerned: Vec<_> = concerned.collect();
+            assert_eq!(concerned.len(), systems.len(), "{key}: {concerned:?}");
+            assert!(systems.iter().all(|os| concerned.contains(os)), "{key}");
+        }
+    }
 }

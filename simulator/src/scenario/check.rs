@@ -1,6 +1,6 @@
 //! What types alone cannot say about a scenario: names that are unique, names that exist, limits that fit together.
 
-use super::{Clock, Convergence, Goal, Jobs, Package, Scenario, ServerFault};
+use super::{Clock, Convergence, Goal, Jobs, Package, PolicySet, Scenario, ServerFault};
 use oco_agent::host::Os;
 use std::collections::BTreeSet;
 use toml::Spanned;
@@ -45,6 +45,7 @@ impl Scenario {
                 refers("admin.deployment.packages", "package", package, known)?;
             }
         }
+        self.admin.policies.iter().try_for_each(check_policies)?;
         self.fault.iter().try_for_each(check_fault)?;
         self.convergence
             .iter()
@@ -181,6 +182,7 @@ impl Scenario {
         if let Some(name) = &convergence.policies {
             let known = admin.policies.iter().map(|policies| &policies.name);
             refers("convergence.policies", "policies", name, known)?;
+            self.check_followers(name)?;
         }
         if let Some(name) = &convergence.password_rule {
             let known = admin.password_rules.iter().map(|rule| &rule.name);
@@ -188,6 +190,41 @@ impl Scenario {
         }
         Ok(())
     }
+
+    /// What no machine of the fleet can apply would be waited for in vain.
+    fn check_followers(&self, name: &Spanned<String>) -> Result<(), Wrong> {
+        let mut sets = self.admin.policies.iter();
+        let set = sets.find(|set| set.name.get_ref() == name.get_ref());
+        let systems = Os::ALL.into_iter().filter(|os| self.fleet.os.weight(*os) > 0);
+        let systems: Vec<Os> = systems.collect();
+        if set.is_none_or(|set| systems.iter().any(|os| set.concerns(*os))) {
+            return Ok(());
+        }
+        let systems: Vec<String> = systems.iter().map(Os::to_string).collect();
+        let message = format!(
+            "convergence.policies: policies {:?} have nothing for the fleet's systems ({}): expected some that have",
+            name.get_ref(),
+            systems.join(", ")
+        );
+        Err(wrong(name, message))
+    }
+}
+
+/// A set without policies takes back those before it.
+fn check_policies(policies: &PolicySet) -> Result<(), Wrong> {
+    let machine = &policies.machine;
+    let Some((key, _)) = machine.get_ref().first_key_value() else {
+        return Ok(());
+    };
+    if Os::ALL.into_iter().any(|os| policies.concerns(os)) {
+        return Ok(());
+    }
+    let message = format!(
+        "admin.policies.machine: {:?} has nothing for any system, such as {key:?}: expected keys such as \
+         JSON:/etc/x.json:Name, JSON:C:\\x.json:Name, REGISTRY:Software\\X:Name or DEFAULTS:com.example.x:Name",
+        policies.name.get_ref()
+    );
+    Err(wrong(machine, message))
 }
 
 fn check_jobs(key: &str, jobs: &Jobs) -> Result<(), Wrong> {

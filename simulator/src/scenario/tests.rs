@@ -22,7 +22,7 @@ fn a_description_alone_is_a_scenario() {
 
 #[test]
 fn bad_scenarios_are_refused_with_line_key_and_accepted_values() {
-    let cases: [(&str, &[&str]); 34] = [
+    let cases: [(&str, &[&str]); 36] = [
         ("", &["x.toml", "line 1", "missing field `description`"]),
         (
             "description = \"\"\n[fleet]\nsiez = 3",
@@ -112,6 +112,22 @@ fn bad_scenarios_are_refused_with_line_key_and_accepted_values() {
         (
             "description = \"\"\n[[fleet.software.package]]\nname = \"p\"\nshare = 1\nos = [\"bsd\"]",
             &["line 5", "`bsd`", "`linux`, `macos`, `windows`"],
+        ),
+        (
+            "description = \"\"\n[[admin.policies]]\nname = \"p\"\nat = 1\nmachine = { 'NOTHING:x:y' = 1 }",
+            &[
+                "x.toml",
+                "line 5",
+                "admin.policies.machine",
+                "\"p\"",
+                "NOTHING:x:y",
+                "REGISTRY:",
+            ],
+        ),
+        (
+            "description = \"\"\n[fleet.os]\nlinux = 1\n[[admin.policies]]\nname = \"p\"\nat = 1\n\
+             machine = { 'DEFAULTS:x:y' = 1 }\n[[convergence]]\nname = \"c\"\ngoal = \"applied\"\npolicies = \"p\"\nwithin = 5",
+            &["line 11", "convergence.policies", "\"p\"", "linux"],
         ),
         (
             "description = \"\"\n[[clock]]\nshare = 0.1",

@@ -46,7 +46,7 @@ pub fn show(machine: Machine, now: SystemTime, artefacts: Option<&Path>) -> Resu
 }
 
 /// Everything that the collectors ask of a machine, with the answers: those of the inventory, of service checks, and of all
-/// events of the journal.
+/// events of its logs.
 pub fn record(host: &SimulatedHost) -> Result<Recording, ShowError> {
     let now = jiff::Timestamp::try_from(host.now()).map_err(ShowError::Clock)?;
     let recording = Recording::new(recorded::Machine {
@@ -69,7 +69,7 @@ pub fn record(host: &SimulatedHost) -> Result<Recording, ShowError> {
     inventory::collect(&recorder, &Options::default());
     inventory::identity(&recorder, &Options::default())?;
     service_checks::collect(&recorder, &host.paths().service_checks, Limits::default());
-    events::collect(&recorder, &[all_events()]);
+    events::collect(&recorder, &all_events());
     let heard = recorder.heard.into_inner();
     let Heard { mut recording, seen } = heard.unwrap_or_else(PoisonError::into_inner);
     for path in seen {
@@ -78,13 +78,13 @@ pub fn record(host: &SimulatedHost) -> Result<Recording, ShowError> {
     Ok(recording)
 }
 
-/// The query for everything that the journal has.
-fn all_events() -> EventQuery {
-    EventQuery {
+/// The queries for everything that the journal, or the logs of Windows, have.
+fn all_events() -> [EventQuery; 3] {
+    [("journalctl", "{}"), ("System", ""), ("Application", "")].map(|(log, query)| EventQuery {
         since: "1970-01-01 00:00:00".to_owned(),
-        log: "journalctl".to_owned(),
-        query: "{}".to_owned(),
-    }
+        log: log.to_owned(),
+        query: query.to_owned(),
+    })
 }
 
 impl SimulatedHost {
@@ -354,7 +354,7 @@ mod tests {
                     service_checks::collect(machine, &host.paths().service_checks, Limits::default())
                 };
                 assert_eq!(services(&loaded), services(&host), "{os} {index}");
-                let events = |machine: &dyn Host| events::collect(machine, &[all_events()]);
+                let events = |machine: &dyn Host| events::collect(machine, &all_events());
                 assert_eq!(events(&loaded), events(&host), "{os} {index}");
             }
         }

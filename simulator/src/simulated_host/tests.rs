@@ -317,3 +317,62 @@ fn hive_of_a_user_who_is_away_is_loaded_and_that_of_one_who_is_there_is_in_use()
     }
     assert!(away > 20 && there > 5, "{away} {there}");
 }
+
+#[test]
+fn settings_of_a_mac_keep_their_types_and_outlive_the_host() {
+    let machine = host(Os::MacOs, 1, 1);
+    let domain = |user: Option<u32>, name: &str| PreferenceDomain {
+        user,
+        name: name.to_owned(),
+    };
+    let (computer, uid) = (
+        domain(None, "com.example.app"),
+        machine.profile().accounts()[0].number,
+    );
+    let of_user = domain(Some(uid), "com.example.app");
+    let mut inner = Preferences::new();
+    inner.insert("deep".to_owned(), (-7_i64).into());
+    let values: [(&str, PreferenceValue); 5] = [
+        ("text", "Größe <&>".into()),
+        ("whole", 1_i64.into()),
+        ("flag", true.into()),
+        ("number", 1.0.into()),
+        ("list", vec![PreferenceValue::from(inner), 2_i64.into()].into()),
+    ];
+    for (key, value) in &values {
+        machine.set_preference(&computer, key, value).unwrap();
+    }
+    machine.set_preference(&of_user, "text", &"his".into()).unwrap();
+    machine.remove_preference(&of_user, "no such key").unwrap();
+    let stranger = domain(Some(77), "com.example.app");
+    assert!(machine.set_preference(&stranger, "a", &"b".into()).is_err());
+
+    let profile = Profile::draw(machine.profile().machine);
+    let surroundings = Arc::new(Surroundings::installed(Os::MacOs));
+    let clock = VirtualClock::fixed(UNIX_EPOCH + NOW);
+    let again = SimulatedHost::new(profile, surroundings, machine.into_state(), clock);
+    // A computer's domain has a file, which is another name of it.
+    for name in ["com.example.app", "/Library/Preferences/com.example.app.plist"] {
+        let settings = again.preferences(&domain(None, name)).unwrap();
+        assert_eq!(settings.len(), values.len());
+        for (key, value) in &values {
+            assert_eq!(settings.get(key), Some(value), "{name}");
+        }
+    }
+    let his = again.preferences(&of_user).unwrap();
+    assert_eq!(his.get("text"), Some(&"his".into()));
+    assert!(
+        again
+            .preferences(&domain(None, "com.example.other"))
+            .unwrap()
+            .is_empty()
+    );
+
+    again.remove_preference(&of_user, "text").unwrap();
+    for (key, _) in &values {
+        again.remove_preference(&computer, key).unwrap();
+    }
+    assert!(again.preferences(&computer).unwrap().is_empty());
+    assert!(again.into_state().extra.is_none(), "nothing is left behind");
+    assert!(host(Os::Linux, 1, 1).preferences(&computer).is_err());
+}

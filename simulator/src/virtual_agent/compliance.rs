@@ -2,7 +2,7 @@
 //! passwords that are set.
 
 use crate::event::Order;
-use crate::scenario::Scenario;
+use crate::scenario::{PolicySet, Scenario};
 use crate::simulated_host::SimulatedHost;
 use oco_agent::host::{Host, Os};
 use oco_protocol::policy::ScopePolicies;
@@ -14,7 +14,7 @@ pub(super) fn orders(scenario: &Scenario, host: &SimulatedHost, inventory_sent: 
     if !admin.policies.is_empty() && inventory_sent {
         let (applied, os) = (host.applied_policies(), host.os());
         let sets = admin.policies.iter().enumerate();
-        let followed = sets.filter(|(_, set)| is_applied(&set.machine, &applied, os));
+        let followed = sets.filter(|(_, set)| is_applied(set, &applied, os));
         orders.extend(followed.map(|(number, _)| Order::Policies(number)));
     }
     if !admin.password_rules.is_empty() {
@@ -26,28 +26,10 @@ pub(super) fn orders(scenario: &Scenario, host: &SimulatedHost, inventory_sent: 
     orders
 }
 
-/// Whether a machine with such a system follows at least one of these policies.
-pub(crate) fn concerns(policies: &ScopePolicies, os: Os) -> bool {
-    policies.keys().any(|key| is_for(key, os))
-}
-
 /// Whether all policies that are for the system are applied, and there are any.
-fn is_applied(wanted: &ScopePolicies, applied: &ScopePolicies, os: Os) -> bool {
-    let mut own = wanted.iter().filter(|(key, _)| is_for(key, os));
-    concerns(wanted, os) && own.all(|(key, value)| applied.get(key) == Some(value))
-}
-
-/// Policies of files are for the system whose paths they have.
-fn is_for(key: &str, os: Os) -> bool {
-    let Some(path) = key.strip_prefix("JSON:") else {
-        return false;
-    };
-    match os {
-        Os::Linux | Os::MacOs => path.starts_with('/'),
-        Os::Windows => {
-            path.chars().next().is_some_and(|c| c.is_ascii_alphabetic()) && path[1..].starts_with(':')
-        }
-    }
+fn is_applied(wanted: &PolicySet, applied: &ScopePolicies, os: Os) -> bool {
+    let mut own = wanted.of_system(os);
+    wanted.concerns(os) && own.all(|(key, value)| applied.get(key) == Some(value))
 }
 
 #[cfg(test)]
@@ -55,23 +37,31 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn policies(keys: &[&str]) -> ScopePolicies {
+        keys.iter().map(|key| ((*key).to_owned(), json!(1))).collect()
+    }
+
     #[test]
-    fn policies_are_for_the_system_whose_paths_they_have() {
-        let policies = |keys: &[&str]| -> ScopePolicies {
-            keys.iter().map(|key| ((*key).to_owned(), json!(1))).collect()
-        };
-        let wanted = policies(&[
-            "JSON:/etc/x.json:a",
-            r"JSON:C:\x.json:a",
-            r"REGISTRY:Software\X:a",
-        ]);
-        let applied = policies(&["JSON:/etc/x.json:a"]);
-        assert!(is_applied(&wanted, &applied, Os::Linux));
-        assert!(!is_applied(&wanted, &applied, Os::Windows));
-        assert!(!concerns(&applied, Os::Windows) && !is_applied(&applied, &applied, Os::Windows));
-        assert!(!concerns(
-            &policies(&["REGISTRY:x:y", "JSON:", "JSON:ü"]),
-            Os::Windows
-        ));
+    fn a_set_is_applied_where_each_policy_of_the_system_is() {
+        let text = r"name = 'p'
+            at = 1
+            machine = { 'JSON:/etc/x.json:a' = 1, 'JSON:C:\x.json:a' = 1, 'REGISTRY:Software\X:a' = 1, 'DEFAULTS:x:a' = 1 }";
+        let set: PolicySet = toml::from_str(text).unwrap();
+        let file = "JSON:/etc/x.json:a";
+        for (os, part, all) in [
+            (Os::Linux, &[] as &[&str], &[file] as &[&str]),
+            (Os::MacOs, &[file], &[file, "DEFAULTS:x:a"]),
+            (
+                Os::Windows,
+                &[r"JSON:C:\x.json:a"],
+                &[r"JSON:C:\x.json:a", r"REGISTRY:Software\X:a"],
+            ),
+        ] {
+            assert!(!is_applied(&set, &policies(part), os), "{os}");
+            assert!(is_applied(&set, &policies(all), os), "{os}");
+            let mut changed = policies(all);
+            changed.insert(all[0].to_owned(), json!(2));
+            assert!(!is_applied(&set, &changed, os), "{os}");
+        }
     }
 }

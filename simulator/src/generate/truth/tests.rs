@@ -60,12 +60,13 @@ fn compare(machine: Machine, now: SystemTime) -> Vec<String> {
             truth::services(&profile, now)
         ));
     }
-    let everything = EventQuery {
+    let everything = [("journalctl", "{}"), ("System", ""), ("Application", "*")];
+    let everything = everything.map(|(log, query)| EventQuery {
         since: "1970-01-01 00:00:00".into(),
-        log: "journalctl".into(),
-        query: "{}".into(),
-    };
-    let (events, true_events) = (events::collect(&host, &[everything]), events(&profile, now));
+        log: log.into(),
+        query: query.into(),
+    });
+    let (events, true_events) = (events::collect(&host, &everything), events(&profile, now));
     if events != true_events {
         differences.push(format!("events: {} of {}", events.len(), true_events.len()));
     }

@@ -75,6 +75,20 @@ impl Computer {
 }
 
 #[test]
+fn a_service_check_is_run_and_reported() {
+    let Some(computer) = Computer::start() else { return };
+    let checks = computer.agent.folder().join("service-checks");
+    std::fs::create_dir(&checks).unwrap();
+    let check = "@echo 0 \"Disk C\" usage=17;80;90 17 percent used\r\n";
+    std::fs::write(checks.join("disk.cmd"), check).unwrap();
+    computer.check_in(&[]);
+    let services = computer.server.get("computers/1")["inventory"]["services"].clone();
+    assert_eq!(services[0]["name"], "Disk C", "{services}");
+    assert_eq!(services[0]["metrics"], "usage=17;80;90", "{services}");
+    assert_eq!(services[0]["details"], "17 percent used", "{services}");
+}
+
+#[test]
 fn it_registers_and_its_inventory_is_this_computers() {
     let Some(computer) = Computer::start() else { return };
     let installed = Key::new(r"HKLM\Software\Microsoft\Windows\CurrentVersion\Uninstall\OcoTest");

@@ -11,8 +11,9 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use tempfile::NamedTempFile;
 
-/// How often a file is made anew that somebody took for a leftover just before it was locked.
-const ATTEMPTS: u32 = 8;
+/// How often a file is made anew that somebody took for a leftover just before it was locked: on a busy machine that happens to
+/// several writers again and again.
+const ATTEMPTS: u32 = 100;
 
 /// A new file of mode 0600 in `folder`, removed on drop unless it is renamed. What killed writers left there is removed.
 pub(super) fn create(folder: &Path) -> io::Result<NamedTempFile> {

@@ -50,6 +50,44 @@ async fn run_embedded(scenario: Scenario) -> RunReport {
     .report
 }
 
+/// A mock server of its own, for what is put between it and the agents.
+struct MockServer {
+    handle: oco_mock_server::ServerHandle,
+    /// Of its database.
+    _folder: tempfile::TempDir,
+}
+
+impl MockServer {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = oco_mock_server::Config {
+            database: format!("sqlite:{}", folder.path().join("server.db").display()),
+            ..oco_mock_server::Config::default()
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let handle = oco_mock_server::Server::start(config, listener, std::future::pending()).await;
+        Self {
+            handle: handle.unwrap(),
+            _folder: folder,
+        }
+    }
+
+    fn address(&self) -> String {
+        self.handle.addr.to_string()
+    }
+
+    /// The server at the URL of a proxy before it.
+    fn behind(&self, proxy: &str) -> External {
+        External {
+            url: External::parse_url(proxy).unwrap(),
+            agent_key: self.handle.agent_key.clone(),
+            api_key: Some(self.handle.api_key.clone()),
+            client_api: None,
+            ca: None,
+        }
+    }
+}
+
 fn as_json(report: &RunReport) -> Value {
     serde_json::from_str(&json::render(report).unwrap()).unwrap()
 }
@@ -172,26 +210,15 @@ async fn stalling_for(stall: Duration, answers: usize, refused: &'static str, se
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_stops_answering_fails_the_run() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = oco_mock_server::Config {
-        database: format!("sqlite:{}", folder.path().join("server.db").display()),
-        ..oco_mock_server::Config::default()
-    };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let server = oco_mock_server::Server::start(config, listener, std::future::pending())
-        .await
-        .unwrap();
+    let server = MockServer::start().await;
     let text = "description = \"\"\n[run]\nduration = \"4s\"\ndrain = \"500ms\"\n[fleet]\nsize = 10\n[pacing]\n\
                 ramp = \"500ms\"\ninterval = \"500ms\"\nin_flight = 6\n[thresholds]\nerror_share = 0.2\n[thresholds.p99]\n\
                 \"oco.agent.hello\" = \"1s\"";
     // Enough for all of them to register, after which nobody is lost.
+    let proxy = stalling_after(35, "nothing of this", server.address()).await;
     let access = External {
-        url: External::parse_url(&stalling_after(35, "nothing of this", address).await).unwrap(),
-        agent_key: server.agent_key.clone(),
         api_key: None,
-        client_api: None,
-        ca: None,
+        ..server.behind(&proxy)
     };
     let scenario = Scenario::parse("stall", "stall.toml", text).unwrap();
     let options = options(scenario, ServerChoice::External(access));
@@ -220,26 +247,11 @@ async fn a_server_that_stops_answering_fails_the_run() {
 /// Ten hellos a second of machines that the server knows, through a proxy that stalls once, after so many answers. No
 /// machine is due twice within the stall.
 async fn run_with_a_stall(after: usize) -> RunReport {
-    let folder = tempfile::tempdir().unwrap();
-    let config = oco_mock_server::Config {
-        database: format!("sqlite:{}", folder.path().join("server.db").display()),
-        ..oco_mock_server::Config::default()
-    };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let server = oco_mock_server::Server::start(config, listener, std::future::pending())
-        .await
-        .unwrap();
+    let server = MockServer::start().await;
     let text = "description = \"\"\n[run]\nduration = \"20s\"\nuntil = \"duration\"\n[fleet]\nsize = 80\n\
                 registered = true\n[pacing]\nramp = \"8s\"\ninterval = \"8s\"\njitter = 0.0";
-    let proxy = stalling_for(STALL, after, "nothing of this", address).await;
-    let access = External {
-        url: External::parse_url(&proxy).unwrap(),
-        agent_key: server.agent_key.clone(),
-        api_key: Some(server.api_key.clone()),
-        client_api: None,
-        ca: None,
-    };
+    let proxy = stalling_for(STALL, after, "nothing of this", server.address()).await;
+    let access = server.behind(&proxy);
     let scenario = Scenario::parse("stall", "stall.toml", text).unwrap();
     let options = options(scenario, ServerChoice::External(access));
     let finished = run(options, Progress::Silent, std::future::pending()).await;
@@ -262,16 +274,7 @@ async fn a_server_that_stalls_for_five_seconds_shows_it_in_the_99th_percentile()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reports_that_a_server_never_answers_fail_the_run() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = oco_mock_server::Config {
-        database: format!("sqlite:{}", folder.path().join("server.db").display()),
-        ..oco_mock_server::Config::default()
-    };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let server = oco_mock_server::Server::start(config, listener, std::future::pending())
-        .await
-        .unwrap();
+    let server = MockServer::start().await;
     let text = SMALL.split("[[convergence]]").next().unwrap();
     let text = [
         ("duration = \"5m\"", "duration = \"5s\"\nuntil = \"duration\""),
@@ -282,13 +285,8 @@ async fn reports_that_a_server_never_answers_fail_the_run() {
         assert!(text.contains(long), "{long}");
         text.replace(long, short)
     });
-    let access = External {
-        url: External::parse_url(&stalling_after(usize::MAX, "update_job_state", address).await).unwrap(),
-        agent_key: server.agent_key.clone(),
-        api_key: Some(server.api_key.clone()),
-        client_api: None,
-        ca: None,
-    };
+    let proxy = stalling_after(usize::MAX, "update_job_state", server.address()).await;
+    let access = server.behind(&proxy);
     let scenario = Scenario::parse("stall", "stall.toml", &text).unwrap();
     let options = options(scenario, ServerChoice::External(access));
     let report = run(options, Progress::Silent, std::future::pending())

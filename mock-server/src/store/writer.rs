@@ -1,6 +1,6 @@
 //! Group commit: one task takes the queued writes, runs them in one transaction (check-ins alone in one statement, which is a
-//! transaction by itself), commits and then acknowledges them all. While a batch is being synced to disk the next one gathers, so the cost of a sync is shared by as many writes
-//! as arrive meanwhile, and no write waits for a timer.
+//! transaction by itself), commits and then acknowledges them all. While a batch is being synced to disk the next one
+//! gathers, so the cost of a sync is shared by as many writes as arrive meanwhile, and no write waits for a timer.
 //!
 //! A batch that fails is rolled back and its writes are run again one by one, so that only the culprit fails. The
 //! transaction is begun and ended by statements of our own: a full disk makes SQLite roll back by itself, which sqlx's

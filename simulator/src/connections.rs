@@ -71,6 +71,7 @@ fn local_addresses(server: &Url, count: u16) -> Vec<Option<IpAddr>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_os = "linux")]
     use std::collections::BTreeSet;
 
     fn addresses(url: &str, count: u16) -> Vec<Option<IpAddr>> {

@@ -41,8 +41,8 @@ mod simulator_fleet;
 mod simulator_process;
 mod software_jobs;
 mod support;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 mod windows_agent;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 mod windows_installer;
 mod withdrawn_jobs;

@@ -1,8 +1,8 @@
-//! The agent for Windows, under wine, against a mock server of this computer: only where a program was built for it, which
-//! the variable `OCO_WINDOWS_AGENT` names (`ci/cross/windows-e2e`).
+//! The agent for Windows, there or under wine, against a mock server of this computer: only where a program was built for it,
+//! which the variable `OCO_WINDOWS_AGENT` names (`ci/windows-e2e`).
 
 use crate::support::mock::MockServer;
-use crate::support::wine::{self, Key, named, turn, windows_path, wine};
+use crate::support::windows::{self, Key, is_running, named, turn};
 use crate::support::{Agent, stderr, wait_for};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ struct Computer {
     program: PathBuf,
     agent: Agent,
     server: MockServer,
-    _turn: wine::Turn,
+    _turn: windows::Turn,
 }
 
 impl Computer {
@@ -36,14 +36,14 @@ impl Computer {
     }
 
     fn command(&self) -> Command {
-        let mut command = wine(&self.program);
-        command.args(["--config", &windows_path(&self.agent.config_path())]);
+        let mut command = windows::run(&self.program);
+        command.args(["--config", &windows::path(&self.agent.config_path())]);
         command
     }
 
     /// Deploys a procedure that says that it runs, and ends once `gate` is there with a copy of its package's file.
     fn deploy_gated(&self, name: &str) -> i64 {
-        let path = |name: &str| windows_path(&self.agent.folder().join(name));
+        let path = |name: &str| windows::path(&self.agent.folder().join(name));
         // A file of commands: the shell of wine 8 takes no block within a loop.
         let script = format!(
             "@echo off\r\necho {name}>> \"{}\"\r\n:wait\r\nif not exist \"{}\" goto wait\r\n\
@@ -217,7 +217,7 @@ fn the_time_limit_of_a_job_outlives_its_agent() {
     let endless = format!("for /l %i in () do @rem {}", folder.display());
     // Until then the shell may have been started, and not have begun.
     let begun = computer.agent.folder().join("begun");
-    let procedure = format!("echo x> \"{}\"& cmd /d /c \"{endless}\"", windows_path(&begun));
+    let procedure = format!("echo x> \"{}\"& cmd /d /c \"{endless}\"", windows::path(&begun));
     let package = computer.server.package("endless", &procedure, "0", &[]);
     computer.server.deploy(&[package], 0);
     let daemon = computer.agent.daemon_by(computer.command());
@@ -232,14 +232,6 @@ fn the_time_limit_of_a_job_outlives_its_agent() {
         log.contains("the time of an earlier agent's job is over"),
         "{log}"
     );
-}
-
-/// Whether a process of this computer has that in its command line.
-fn is_running(part: &str) -> bool {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    processes
-        .filter_map(|process| std::fs::read(process.path().join("cmdline")).ok())
-        .any(|line| String::from_utf8_lossy(&line).replace('\0', " ").contains(part))
 }
 
 #[test]
@@ -305,8 +297,8 @@ fn it_is_a_service_that_finishes_its_job_before_it_stops() {
     let gate = computer.agent.folder().join("gate");
     let procedure = format!(
         "echo x> \"{}\"& for /l %i in (1,0,2) do @if exist \"{}\" exit 0",
-        windows_path(&witness),
-        windows_path(&gate)
+        windows::path(&witness),
+        windows::path(&gate)
     );
     let package = computer.server.package("slow", &procedure, "0", &[]);
     let deployment = computer.server.deploy(&[package], 0);

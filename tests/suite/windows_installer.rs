@@ -1,12 +1,11 @@
-//! The setup of the agent for Windows, under wine: only where it was built, which the variables `OCO_WINDOWS_SETUP` and, for
-//! a later version of the same, `OCO_WINDOWS_SETUP_LATER` name (`ci/cross/windows-e2e`).
+//! The setup of the agent for Windows, there or under wine: only where it was built, which the variables `OCO_WINDOWS_SETUP` and,
+//! for a later version of the same, `OCO_WINDOWS_SETUP_LATER` name (`ci/windows-e2e`).
 
 use crate::support::mock::MockServer;
-use crate::support::wine::{self, named, registry, turn, windows_path, wine};
+use crate::support::windows::{self, named, registry, turn};
 use crate::support::{REGISTRATION_KEY, stderr, wait_for};
 use serde_json::json;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Output;
 
 const FOLDER: &str = r"C:\Program Files\OCO Agent";
@@ -19,7 +18,7 @@ struct Computer {
     later: PathBuf,
     server: MockServer,
     folder: tempfile::TempDir,
-    _turn: wine::Turn,
+    _turn: windows::Turn,
 }
 
 impl Computer {
@@ -40,10 +39,7 @@ impl Computer {
 
     /// Something that is installed.
     fn installed(&self, name: &str) -> PathBuf {
-        let prefix = std::env::var_os("WINEPREFIX").expect("ci/cross/windows-e2e sets it");
-        Path::new(&prefix)
-            .join("drive_c/Program Files/OCO Agent")
-            .join(name)
+        windows::on_drive_c("Program Files/OCO Agent").join(name)
     }
 
     fn config(&self) -> String {
@@ -91,11 +87,11 @@ impl Computer {
             self.server.agent_url
         );
         std::fs::write(&file, text).unwrap();
-        windows_path(&file)
+        windows::path(&file)
     }
 
     fn install(&self, answers: &str) -> Output {
-        wine(&self.setup)
+        windows::run(&self.setup)
             .arg(format!("/LOADINF={answers}"))
             .arg("/SILENT")
             .output()
@@ -103,7 +99,7 @@ impl Computer {
     }
 
     fn agent(&self, arguments: &[&str]) -> Output {
-        wine(self.installed("oco-agent.exe"))
+        windows::run(self.installed("oco-agent.exe"))
             .args(arguments)
             .output()
             .unwrap()
@@ -157,13 +153,10 @@ fn it_installs_silently_upgrades_itself_by_a_job_and_uninstalls_without_a_trace(
         );
     }
     assert_eq!(computer.setting("api-url"), computer.server.agent_url);
-    let mode = computer
-        .installed("oco-agent.ini")
-        .metadata()
-        .unwrap()
-        .permissions()
-        .mode();
-    assert_eq!(mode & 0o007, 0, "others can read the configuration");
+    assert!(
+        !windows::others_can_read(&computer.installed("oco-agent.ini")),
+        "others can read the configuration"
+    );
     let program = format!("\"{FOLDER}\\oco-agent.exe\" service run");
     assert_eq!(value(SERVICE, "ImagePath"), program);
     assert_eq!(value(SERVICE, "Start"), "0x2", "it starts with the computer");
@@ -207,7 +200,7 @@ fn it_installs_silently_upgrades_itself_by_a_job_and_uninstalls_without_a_trace(
         started.status.success().then_some(())
     });
 
-    let uninstall = wine(computer.installed("uninstall.exe"))
+    let uninstall = windows::run(computer.installed("uninstall.exe"))
         .arg("/S")
         .output()
         .unwrap();
@@ -230,7 +223,7 @@ fn what_is_the_administrators_own_survives_the_removal() {
         "@echo 0 own - fine\r\n",
     )
     .unwrap();
-    wine(computer.installed("uninstall.exe"))
+    windows::run(computer.installed("uninstall.exe"))
         .arg("/S")
         .output()
         .unwrap();

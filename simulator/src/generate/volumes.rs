@@ -34,9 +34,9 @@ pub enum Kind {
 pub struct Volume {
     /// What it is.
     pub kind: Kind,
-    /// Device.
+    /// Device; a volume's path where it has no drive letter (Windows).
     pub device: String,
-    /// Mount point or drive letter.
+    /// Mount point, folder or drive letter.
     pub mountpoint: String,
     /// Type.
     pub filesystem: &'static str,
@@ -257,6 +257,17 @@ impl Profile {
         }
         if draw.permille(50) {
             volumes.push(windows_volume("F:", "exFAT", draw));
+        }
+        // Drawn last, so that everything else stays as it is.
+        if draw.permille(120) {
+            let path = format!(r"\\?\Volume{{{}}}\", uuid(draw));
+            let name = draw.pick(&["Archiv", "Données", "DB01"]);
+            volumes.push(Volume {
+                device: path,
+                label: Some(name.to_owned()),
+                encrypted: self.encrypted && !self.defects.no_bitlocker,
+                ..windows_volume(&format!(r"C:\Mounts\{name}\"), "NTFS", draw)
+            });
         }
         volumes
     }

@@ -4,6 +4,7 @@ pub(super) mod events;
 pub(super) mod log;
 mod peripherals;
 mod registry;
+mod volumes;
 mod wmi;
 mod wql;
 

@@ -5,10 +5,9 @@ pub(crate) mod dns;
 pub(crate) mod mock;
 pub(crate) mod proxy;
 pub(crate) mod scripted;
-#[cfg(unix)]
 pub(crate) mod tls;
-#[cfg(target_os = "linux")]
-pub(crate) mod wine;
+#[cfg(any(target_os = "linux", windows))]
+pub(crate) mod windows;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

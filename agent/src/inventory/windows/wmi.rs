@@ -22,7 +22,7 @@ pub(super) fn row(host: &dyn Host, query: &str) -> Result<WmiRow> {
 
 /// A text without the blanks that firmware likes to add; empty if there is none.
 pub(super) fn text(row: &WmiRow, property: &str) -> String {
-    get(row, property)
+    value(row, property)
         .and_then(Value::as_str)
         .unwrap_or_default()
         .trim()
@@ -41,19 +41,19 @@ pub(super) fn lines(rows: &[WmiRow], property: &str) -> String {
 
 /// A number; 64-bit ones come as text.
 pub(super) fn number(row: &WmiRow, property: &str) -> Option<u64> {
-    match get(row, property)? {
+    match value(row, property)? {
         Value::String(text) => text.trim().parse().ok(),
-        value => value.as_u64(),
+        number => number.as_u64(),
     }
 }
 
 /// A flag, if there is one.
 pub(super) fn flag(row: &WmiRow, property: &str) -> Option<bool> {
-    get(row, property).and_then(Value::as_bool)
+    value(row, property).and_then(Value::as_bool)
 }
 
-/// Rows name their properties as their class does, and not all classes write `DeviceID` alike.
-fn get<'a>(row: &'a WmiRow, property: &str) -> Option<&'a Value> {
+/// A value, if there is one. Rows name their properties as their class does, and not all classes write `DeviceID` alike.
+pub(super) fn value<'a>(row: &'a WmiRow, property: &str) -> Option<&'a Value> {
     row.get(property).or_else(|| {
         row.iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(property))

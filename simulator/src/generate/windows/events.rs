@@ -93,7 +93,7 @@ impl Selection {
             since: time("@SystemTime>='").or(recent),
             until: time("@SystemTime<='"),
             ids: numbers(&query, "EventID=").collect(),
-            levels: numbers(&query, "Level=").collect(),
+            levels: numbers::<u8>(&query, "Level=").collect(),
             provider: quoted("Provider[@Name='"),
         }
     }

@@ -1,10 +1,10 @@
 //! WMI: hardware, disks, accounts, hotfixes and licences.
 
 use super::peripherals;
+use super::volumes;
 use super::wql::Query;
 use crate::generate::profile::{Profile, Release};
 use crate::generate::software::windows as programs;
-use crate::generate::volumes::{Kind, Volume};
 use crate::generate::{Draw, Topic};
 use oco_agent::host::WmiRow;
 use serde_json::{Value, json};
@@ -56,7 +56,8 @@ pub(crate) fn wmi(
                 ("Caption", format!("Microsoft {}", release.name).into()),
             ])]
         }
-        (CIMV2, "win32_logicaldisk") => profile.volumes(now).iter().map(logical_disk).collect(),
+        (CIMV2, "win32_logicaldisk") => volumes::logical_disks(profile, now),
+        (CIMV2, "win32_volume") => volumes::volumes(profile, now),
         (CIMV2, "win32_useraccount") => user_accounts(profile),
         (CIMV2, "win32_quickfixengineering") => hotfixes(profile, now),
         (CIMV2, "win32_battery") => peripherals::batteries(profile, now),
@@ -71,7 +72,7 @@ pub(crate) fn wmi(
         (WMI, "wmimonitorid") => peripherals::monitors(profile),
         (CIMV2, "softwarelicensingproduct") => licences(profile),
         (ENCRYPTION, "win32_encryptablevolume") if !profile.defects.no_bitlocker => {
-            encryptable_volumes(profile, now)
+            volumes::encryptable(profile, now)
         }
         // WBEM_E_INVALID_NAMESPACE and WBEM_E_INVALID_CLASS
         _ => return Err(io::ErrorKind::NotFound.into()),
@@ -131,63 +132,6 @@ fn processors(profile: &Profile) -> Vec<WmiRow> {
     };
     (0..profile.sockets)
         .map(|_| row([("Name", name.clone().into())]))
-        .collect()
-}
-
-fn logical_disk(volume: &Volume) -> WmiRow {
-    let text = |text: &Option<String>| text.as_deref().map_or(Value::Null, Value::from);
-    let empty = volume.kind == Kind::NoMedium;
-    let size = |bytes: u64| {
-        if empty {
-            Value::Null
-        } else {
-            bytes.to_string().into()
-        }
-    };
-    row([
-        ("DeviceID", volume.device.as_str().into()),
-        (
-            "DriveType",
-            json!(if empty {
-                5
-            } else if volume.filesystem == "exFAT" {
-                2
-            } else {
-                3
-            }),
-        ),
-        (
-            "FileSystem",
-            if empty {
-                Value::Null
-            } else {
-                volume.filesystem.into()
-            },
-        ),
-        ("Size", size(volume.size)),
-        ("FreeSpace", size(volume.free)),
-        (
-            "VolumeName",
-            if empty {
-                Value::Null
-            } else {
-                volume.label.as_deref().unwrap_or_default().into()
-            },
-        ),
-        ("VolumeSerialNumber", text(&volume.uuid)),
-    ])
-}
-
-fn encryptable_volumes(profile: &Profile, now: SystemTime) -> Vec<WmiRow> {
-    let volumes = profile.volumes(now);
-    let disks = volumes.iter().filter(|volume| volume.kind == Kind::Disk);
-    disks
-        .map(|volume| {
-            row([
-                ("DriveLetter", volume.device.as_str().into()),
-                ("ProtectionStatus", json!(u32::from(volume.encrypted))),
-            ])
-        })
         .collect()
 }
 

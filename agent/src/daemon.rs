@@ -16,10 +16,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How often a computer whose check-ins fail looks whether its network has returned.
 const NETWORK_CHECK: Duration = Duration::from_secs(5);
+
+/// From one check-in because of a logon to the next at least: each brings a whole inventory, and a terminal server has logons
+/// all morning.
+const LOGON_PAUSE: Duration = Duration::from_secs(60);
 
 /// What asks the daemon to end.
 #[derive(Debug, Clone, Default)]
@@ -53,6 +58,7 @@ pub async fn run(agent: Arc<Agent>, host: Arc<dyn Host>, force_first: bool, endi
     let (mut failures, mut force) = (0, force_first);
     let logons = Arc::new(Notify::new());
     let _watch = watch_logons(&host, &logons);
+    let mut logons_from = Instant::now();
     while !stop.is_cancelled() {
         // A registration that is under way is waited for: the server gives its keys out once.
         let registered = agent.is_registered().await;
@@ -77,9 +83,10 @@ pub async fn run(agent: Arc<Agent>, host: Arc<dyn Host>, force_first: bool, endi
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = network_returned(&host), if failures > 0 => tracing::info!("the network has changed: checking in at once"),
-            () = logons.notified() => {
+            () = notified_from(logons_from, &logons) => {
                 tracing::info!("somebody has logged on: checking in at once");
                 force = true;
+                logons_from = Instant::now() + LOGON_PAUSE;
             }
             () = stop.cancelled() => {}
         }
@@ -90,6 +97,12 @@ pub async fn run(agent: Arc<Agent>, host: Arc<dyn Host>, force_first: bool, endi
         tracing::error!(%error, "the job worker ended early");
     }
     agent.settle().await;
+}
+
+/// Waits for a notice; one that comes before that moment counts from then on.
+async fn notified_from(moment: Instant, notice: &Notify) {
+    tokio::time::sleep_until(moment).await;
+    notice.notified().await;
 }
 
 /// Has the host tell of logons, where it does. Several at about the same time count as one.
@@ -326,7 +339,6 @@ mod tests {
     use super::*;
     use crate::host::recorded::{RecordedHost, Recording};
     use crate::host::{Interface, InterfaceAddress, Visibility};
-    use tokio::time::Instant;
 
     fn job(id: i64) -> Job {
         serde_json::from_value(serde_json::json!({"id": id, "procedure": "x"})).unwrap()
@@ -344,6 +356,18 @@ mod tests {
             loopback: name == "lo",
             addresses: addresses.iter().map(address).collect(),
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_notice_before_its_time_counts_from_then_on_once() {
+        let notice = Notify::new();
+        notice.notify_one();
+        notice.notify_one();
+        let (before, moment) = (Instant::now(), Instant::now() + LOGON_PAUSE);
+        notified_from(moment, &notice).await;
+        assert_eq!(before.elapsed(), LOGON_PAUSE);
+        let second = tokio::time::timeout(LOGON_PAUSE, notified_from(moment, &notice));
+        assert!(second.await.is_err(), "there was no second logon since");
     }
 
     /// A computer, and a task that ends once its network has returned, after its first look.

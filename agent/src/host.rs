@@ -201,6 +201,9 @@ pub enum RegistryView {
     Wow32,
 }
 
+/// How the names begin under which users' registries are loaded.
+pub const LOADED_HIVE: &str = "oco-agent-";
+
 /// A key of the Windows registry.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RegistryKey {
@@ -494,7 +497,8 @@ pub trait Host: Send + Sync {
         Err(unsupported("remove registry key", key))
     }
 
-    /// Makes the registry of a user who is not logged on available as the key `name` below `HKEY_USERS`.
+    /// Makes the registry of a user who is not logged on available as the key `name` below `HKEY_USERS`. The name begins with
+    /// [`LOADED_HIVE`], by which the next agent knows what a killed one has left.
     fn load_registry_hive(&self, name: &str, file: &Path) -> Result<()> {
         let _ = name;
         Err(unsupported("load registry hive", file.display()))

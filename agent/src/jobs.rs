@@ -105,13 +105,24 @@ enum JobError {
     Host(#[from] HostError),
     #[error("the job is not run, because the job journal cannot be written")]
     Journal(#[source] HostError),
-    #[error("the job was killed after its time limit of {} s{rest}; its output until then:\n{output}", limit.as_secs())]
+    #[error("the job was killed after its time limit of {} s{rest}", limit.as_secs())]
     TimeLimit {
         limit: Duration,
         /// What could not be killed, if anything.
         rest: String,
+        /// For the server only: what it wrote may hold passwords, and logs have other readers.
         output: String,
     },
+}
+
+impl JobError {
+    /// What the server is told.
+    fn report(&self) -> String {
+        match self {
+            Self::TimeLimit { output, .. } => format!("{self}; its output until then:\n{output}"),
+            other => with_causes(other),
+        }
+    }
 }
 
 /// What became of an order.
@@ -300,13 +311,15 @@ impl JobEngine {
             self.perform(job, claim, staging).await
         };
         let (state, code, message) = match result {
-            Ok(ended) => (JobState::Finished, i64::from(ended.return_code), ended.output),
-            Err(error) => (JobState::AgentError, AGENT_ERROR_CODE, with_causes(&error)),
+            Ok(ended) => {
+                tracing::info!(job.id = %job.id, job.return_code = ended.return_code, "job ended");
+                (JobState::Finished, i64::from(ended.return_code), ended.output)
+            }
+            Err(error) => {
+                tracing::warn!(job.id = %job.id, reason = %with_causes(&error), "job could not be run");
+                (JobState::AgentError, AGENT_ERROR_CODE, error.report())
+            }
         };
-        match state {
-            JobState::Finished => tracing::info!(job.id = %job.id, job.return_code = code, "job ended"),
-            _ => tracing::warn!(job.id = %job.id, reason = %message, "job could not be run"),
-        }
         let report = report(job, state, Some(code), None, message);
         self.end(job, claim, report, FollowUp::of(job)).await
     }

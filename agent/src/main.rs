@@ -63,7 +63,7 @@ fn control_service(cli: &Cli, action: &ServiceAction, paths: &Paths, host: &Syst
             }
             answers::configure(host, &paths.config, answers.as_deref())?;
         }
-        ServiceAction::Renew => service::renew()?,
+        ServiceAction::Renew => service::renew(host, paths.timestamp.parent().unwrap_or(Path::new(".")))?,
         ServiceAction::Install => {
             let program = std::env::current_exe().context("cannot tell where this program lies")?;
             let config = cli.config.as_deref().map(std::path::absolute).transpose();
@@ -231,7 +231,7 @@ async fn work(
         ))
         .await;
         if again(&agent) {
-            start_again_later(host, paths);
+            start_again_later(&host, paths);
         }
         return Ok(again(&agent));
     }
@@ -245,14 +245,14 @@ async fn work(
 
 /// Service managers elsewhere do that by themselves.
 #[cfg(not(windows))]
-fn start_again_later(_host: Arc<SystemHost>, _paths: &Paths) {}
+fn start_again_later(_host: &SystemHost, _paths: &Paths) {}
 
 #[cfg(windows)]
-fn start_again_later(host: Arc<SystemHost>, paths: &Paths) {
+fn start_again_later(host: &SystemHost, paths: &Paths) {
     let Some(folder) = paths.timestamp.parent().filter(|_| service::is_running()) else {
         return;
     };
-    if let Err(error) = service::restart_later(&(host as Arc<dyn Host>), folder) {
+    if let Err(error) = service::restart_later(host, folder) {
         tracing::warn!(error = %format!("{:#}", anyhow::Error::from(error)), "only the service manager's recovery starts the agent again");
     }
 }

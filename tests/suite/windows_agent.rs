@@ -1,5 +1,5 @@
 //! The agent for Windows, there or under wine, against a mock server of this computer: only where a program was built for it,
-//! which the variable `OCO_WINDOWS_AGENT` names (`ci/windows-e2e`).
+//! which the variable `OCO_WINDOWS_AGENT` names (`ci/cross/windows-e2e`).
 
 use crate::support::mock::MockServer;
 use crate::support::windows::{self, Key, is_running, named, turn};

@@ -1,5 +1,5 @@
 //! The setup of the agent for Windows, there or under wine: only where it was built, which the variables `OCO_WINDOWS_SETUP` and,
-//! for a later version of the same, `OCO_WINDOWS_SETUP_LATER` name (`ci/windows-e2e`).
+//! for a later version of the same, `OCO_WINDOWS_SETUP_LATER` name (`ci/cross/windows-e2e`).
 
 use crate::support::mock::MockServer;
 use crate::support::windows::{self, named, registry, turn};

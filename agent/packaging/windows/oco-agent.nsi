@@ -1,6 +1,6 @@
 ; Setup of the agent for Windows (64 bit), for NSIS 3.
 ;
-;   makensis -DVERSION=2.0.0 -DNUMBERS=2.0.0.0 -DPROGRAM=oco-agent.exe -DOUTPUT=oco-agent-2.0.0-setup.exe oco-agent.nsi
+;   makensis -DVERSION=2.0.0 -DNUMBERS=2.0.0.0 -DPROGRAM=oco-agent.exe -DLICENSES=FOLDER/ -DOUTPUT=oco-agent-2.0.0-setup.exe oco-agent.nsi
 ;
 ; It takes the options of the agent's setup before version 2: /SILENT, /VERYSILENT, /DIR=FOLDER, and /LOADINF=FILE with the
 ; answers (oco-agent-setup.inf here). What it does to the configuration and to the service is the program's own work
@@ -180,8 +180,8 @@ Section
     ${If} ${Errors}
         !insertmacro GiveUp 3 "$INSTDIR\oco-agent.exe cannot be written."
     ${EndIf}
-    File "${LICENSES}/LICENSE-MIT"
-    File "${LICENSES}/LICENSE-APACHE"
+    File "${LICENSES}LICENSE-MIT"
+    File "${LICENSES}LICENSE-APACHE"
     CreateDirectory "$INSTDIR\service-checks"
     WriteUninstaller "$INSTDIR\uninstall.exe"
 

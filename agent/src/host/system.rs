@@ -33,6 +33,8 @@ pub use unix::other_agent::{other_agents_locks, running_agent};
 #[cfg(windows)]
 pub use windows::SystemHost;
 #[cfg(windows)]
+pub(crate) use windows::files::open_private_log;
+#[cfg(windows)]
 pub use windows::lock_file::{existing_lock_file, open_lock_file, try_lock, try_lock_shared};
 #[cfg(windows)]
 pub use windows::other_agent::{other_agents_locks, running_agent};

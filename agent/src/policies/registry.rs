@@ -4,7 +4,7 @@ use super::PolicyError;
 use super::key::SettingTarget;
 use super::settings::Settings;
 use crate::errors::with_causes;
-use crate::host::{Hive, Host, HostError, RegistryKey, RegistryValue, RegistryView};
+use crate::host::{Hive, Host, HostError, LOADED_HIVE, RegistryKey, RegistryValue, RegistryView};
 use crate::inventory::windows::registry::text;
 use oco_protocol::policy::MACHINE_SCOPE;
 use serde_json::Value;
@@ -118,7 +118,7 @@ impl<'a> Root<'a> {
             Err(error) => return Err(error),
         }
         // Not under its own name, which the system gives it as soon as the user logs on.
-        root.path = format!("oco-agent-{sid}");
+        root.path = format!("{LOADED_HIVE}{sid}");
         let file = folder.map(|folder| folder.join("NTUSER.DAT"));
         let file = file.ok_or_else(|| HostError::not_found("find", format_args!("the profile of {sid}")))?;
         host.load_registry_hive(&root.path, &file)?;

@@ -9,7 +9,8 @@ pub const TASK: &str = "oco-agent-restart";
 
 /// How long after the agent's end it is started again: an installer may still be at work.
 const DELAY: Duration = Duration::from_secs(60);
-/// A computer that is off at that moment starts the service by itself; the task is forgotten.
+/// So long the task tries again each minute, as the program may not be there yet, or the agent before it not have ended: a start
+/// of a service that runs does nothing. A computer that is off meanwhile starts the service by itself; the task is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(600);
 
 /// The task as the system's scheduler takes it, for an agent that ends at `now`. Unlike the options of `schtasks`, this
@@ -27,7 +28,9 @@ pub fn task(now: jiff::Timestamp, system_folder: &Path) -> String {
         &at(DELAY),
         "</StartBoundary>\n      <EndBoundary>",
         &at(DELAY + FORGOTTEN),
-        "</EndBoundary>\n    </TimeTrigger>\n  </Triggers>\n",
+        "</EndBoundary>\n      <Repetition>\n        <Interval>PT1M</Interval>\n",
+        &format!("        <Duration>PT{}S</Duration>\n", FORGOTTEN.as_secs()),
+        "      </Repetition>\n    </TimeTrigger>\n  </Triggers>\n",
         // The system's own account.
         "  <Principals>\n    <Principal id=\"system\">\n      <UserId>S-1-5-18</UserId>\n",
         "      <RunLevel>HighestAvailable</RunLevel>\n    </Principal>\n  </Principals>\n",
@@ -51,7 +54,7 @@ mod tests {
     use quick_xml::events::Event;
 
     #[test]
-    fn the_task_starts_the_service_once_a_minute_later() {
+    fn the_task_starts_the_service_a_minute_later_and_for_ten_minutes() {
         let now: jiff::Timestamp = "2026-12-31T23:59:30.5Z".parse().unwrap();
         let task = task(now, Path::new(r"C:\Win & dows\System32"));
         let mut reader = Reader::from_str(&task);
@@ -69,6 +72,8 @@ mod tests {
         assert_eq!(depth, 0);
         assert!(texts.contains(&"2027-01-01T00:00:30Z".to_owned()), "{texts:?}");
         assert!(texts.contains(&"2027-01-01T00:10:30Z".to_owned()), "{texts:?}");
+        assert!(texts.contains(&"PT1M".to_owned()), "{texts:?}");
+        assert!(texts.contains(&"PT600S".to_owned()), "{texts:?}");
         assert!(texts.contains(&"start oco-agent".to_owned()), "{texts:?}");
     }
 }

@@ -156,8 +156,8 @@ fn bring_up_to_date(
     if !is_this_program(&before.to_string_lossy())
         && service.query_status()?.current_state != ServiceState::Stopped
     {
-        service.stop()?;
-        // That it still runs is seen by whoever starts the service.
+        // One that stops already refuses. That it still runs is seen by whoever starts the service.
+        let _ = service.stop();
         let _ = wait_for(&service, ServiceState::Stopped, START_TIME);
     }
     service.change_config(information)?;
@@ -172,8 +172,9 @@ fn is_this_program(command_line: &str) -> bool {
 }
 
 /// Has what is installed run: a service that does not run is started, one that runs is asked to start anew as soon as no
-/// job runs. It is not waited for, as this may be part of its job.
-pub fn renew() -> Result<()> {
+/// job runs. It is not waited for, as this may be part of its job: one that stops, which the agent of before version 2 does
+/// once its job has ended, is started by the scheduler then.
+pub fn renew(host: &dyn Host, state_folder: &Path) -> Result<()> {
     let access = ServiceAccess::START | ServiceAccess::QUERY_STATUS | ServiceAccess::USER_DEFINED_CONTROL;
     let service = open("renew", access)?;
     let state = service.query_status().map_err(manager("look at"))?.current_state;
@@ -183,10 +184,7 @@ pub fn renew() -> Result<()> {
             service.notify(leave_code()?).map_err(manager("renew"))?;
             Ok(())
         }
-        state => Err(ServiceError::Slow {
-            state,
-            waited: Duration::ZERO,
-        }),
+        _ => restart_later(host, state_folder),
     }
 }
 
@@ -281,8 +279,15 @@ fn service_main(_arguments: Vec<OsString>) {
 fn serve() -> windows_service::Result<()> {
     let (stop_sender, stop_requested) = mpsc::channel();
     let stop_sender = Mutex::new(stop_sender);
+    let manager = Arc::new(OnceLock::<ServiceStatusHandle>::new());
+    let told = manager.clone();
     let handler = move |control| match control {
         ServiceControl::Stop | ServiceControl::Shutdown | ServiceControl::Preshutdown => {
+            // At once, for a manager that knows of it sends nothing more: the library takes this for the last control that
+            // comes, and frees the handler after it.
+            if let Some(manager) = told.get() {
+                let _ = manager.set_service_status(status(ServiceState::StopPending, 1, 0));
+            }
             let sender = stop_sender.lock().unwrap_or_else(PoisonError::into_inner);
             let _ = sender.send(());
             signals::request_stop();
@@ -296,6 +301,7 @@ fn serve() -> windows_service::Result<()> {
         _ => ServiceControlHandlerResult::NotImplemented,
     };
     let handle = service_control_handler::register(NAME, handler)?;
+    let handle = *manager.get_or_init(|| handle);
     handle.set_service_status(status(ServiceState::Running, 0, 0))?;
     let (end_sender, ended) = mpsc::channel::<()>();
     let signs = std::thread::spawn(move || show_life(handle, &stop_requested, &ended));
@@ -317,7 +323,7 @@ fn show_life(handle: ServiceStatusHandle, stop_requested: &mpsc::Receiver<()>, e
             break;
         }
     }
-    for checkpoint in 1.. {
+    for checkpoint in 2.. {
         if let Err(error) = handle.set_service_status(status(ServiceState::StopPending, checkpoint, 0)) {
             tracing::debug!(%error, "no sign of life");
         }
@@ -351,8 +357,9 @@ fn status(state: ServiceState, checkpoint: u32, error: u32) -> ServiceStatus {
     }
 }
 
-/// Has the scheduler start the service again in a minute, also if an installer registers it anew meanwhile.
-pub fn restart_later(host: &Arc<dyn Host>, state_folder: &Path) -> Result<()> {
+/// Has the scheduler start the service again in a minute and, should it not be ready then, each minute after it, also if an
+/// installer registers it anew meanwhile.
+pub fn restart_later(host: &dyn Host, state_folder: &Path) -> Result<()> {
     let root = std::env::var_os("SystemRoot").unwrap_or_else(|| r"C:\Windows".into());
     let now = jiff::Timestamp::try_from(host.now())
         .map_err(|error| HostError::new("read", "the clock", io::Error::other(error)))?;

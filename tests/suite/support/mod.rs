@@ -18,10 +18,14 @@ use tempfile::TempDir;
 /// Registration key that the tests' servers accept.
 pub(crate) const REGISTRATION_KEY: &str = "regkey-of-the-tests";
 
-/// Path of a program of this workspace, built from the present sources once in each run.
+/// Path of a program of this workspace, built from the present sources once in each run, unless the variable
+/// `OCO_TEST_PROGRAMS` names the folder in which they are.
 pub(crate) fn program(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
+        if let Some(folder) = std::env::var_os("OCO_TEST_PROGRAMS") {
+            return folder.into();
+        }
         let test = std::env::current_exe().unwrap();
         let profile = test.parent().and_then(Path::parent).unwrap().to_owned();
         let mut build = Command::new(env!("CARGO"));
@@ -44,7 +48,7 @@ pub(crate) fn program(name: &str) -> PathBuf {
         assert!(build.status().unwrap().success(), "the programs cannot be built");
         profile
     });
-    folder.join(name)
+    folder.join(name).with_extension(std::env::consts::EXE_EXTENSION)
 }
 
 /// An agent with a configuration and state of its own, run as a process.

@@ -20,7 +20,7 @@ pub(crate) fn turn() -> Turn {
 pub(crate) fn named(variable: &str) -> Option<PathBuf> {
     let program = std::env::var_os(variable);
     if program.is_none() {
-        eprintln!("skipped: {variable} names no program for Windows (ci/windows-e2e builds it)");
+        eprintln!("skipped: {variable} names no program for Windows (ci/cross/windows-e2e builds it)");
     }
     program.map(Into::into)
 }
@@ -58,33 +58,33 @@ pub(crate) fn on_drive_c(path: &str) -> PathBuf {
     if cfg!(windows) {
         return Path::new(r"C:\").join(path);
     }
-    let prefix = std::env::var_os("WINEPREFIX").expect("ci/windows-e2e sets it");
+    let prefix = std::env::var_os("WINEPREFIX").expect("ci/cross/windows-e2e sets it");
     Path::new(&prefix).join("drive_c").join(path)
 }
 
-/// Whether somebody who is no administrator can read a file.
+/// Whether people who are no administrators can read a file.
+#[cfg(unix)] // wine keeps access control lists as modes, as far as they go
 pub(crate) fn others_can_read(file: &Path) -> bool {
-    #[cfg(unix)] // wine keeps access control lists as modes, as far as they go
-    {
-        use std::os::unix::fs::PermissionsExt;
-        file.metadata().unwrap().permissions().mode() & 0o007 != 0
-    }
-    #[cfg(windows)]
-    {
-        let sddl = format!("(Get-Acl -LiteralPath '{}').Sddl", file.display());
-        let output = run("powershell").args(["-NoProfile", "-Command", &sddl]).output();
-        let output = output.unwrap();
-        let sddl = String::from_utf8_lossy(&output.stdout).into_owned();
-        let (_, list) = sddl.split_once("D:").expect(&stderr(&output));
-        // Each entry ends with whom it is for: the system, and administrators.
-        let mut entries = list.split('(').skip(1);
-        entries.any(|entry| !entry.contains(";;;SY)") && !entry.contains(";;;BA)"))
-    }
+    use std::os::unix::fs::PermissionsExt;
+    file.metadata().unwrap().permissions().mode() & 0o007 != 0
+}
+
+/// Whether people who are no administrators can read a file.
+#[cfg(windows)]
+pub(crate) fn others_can_read(file: &Path) -> bool {
+    let list = format!("(Get-Acl -LiteralPath '{}').Sddl", file.display());
+    let output = run("powershell").args(["-NoProfile", "-Command", &list]).output();
+    let output = output.unwrap();
+    let list = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(list.contains("D:"), "{list} {}", stderr(&output));
+    // Users, everybody, whoever has logged on, whoever is at the computer, guests.
+    let groups = ["BU", "WD", "AU", "IU", "BG"];
+    groups.iter().any(|group| list.contains(&format!(";;;{group})")))
 }
 
 /// Whether a process of this computer has that in its command line.
 pub(crate) fn is_running(part: &str) -> bool {
-    let mut system = System::new();
+    let mut system = System::new().unwrap();
     let command_lines = ProcessRefreshKind::nothing().with_cmd(UpdateKind::Always);
     system.refresh_processes_specifics(ProcessesToUpdate::All, true, command_lines);
     let mut lines = system.processes().values().map(|process| {

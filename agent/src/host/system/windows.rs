@@ -3,7 +3,8 @@
 mod acl;
 mod command;
 mod event_log;
-mod files;
+pub(super) mod files;
+mod hives;
 mod interfaces;
 mod job_object;
 pub(super) mod lock_file;
@@ -42,9 +43,11 @@ use windows::Win32::System::SystemInformation::{
 use windows::Win32::System::Threading::{GetCurrentProcess, IsWow64Process2};
 use windows::core::PWSTR;
 
-/// Logons at the screen, by remote desktop, and at the screen without a domain controller.
+/// Logons of people at the screen, by remote desktop, and at the screen without a domain controller. The name of the process that
+/// asks them for their passwords ends with a blank; services and each session's window manager are logged on by others.
 const LOGONS: &str = "*[System[(EventID=4624)] and EventData[(Data[@Name='LogonType']='2' or \
-    Data[@Name='LogonType']='10' or Data[@Name='LogonType']='11')]]";
+    Data[@Name='LogonType']='10' or Data[@Name='LogonType']='11') and \
+    (Data[@Name='LogonProcessName']='User32 ' or Data[@Name='LogonProcessName']='User32')]]";
 
 /// This machine.
 #[derive(Debug)]
@@ -76,9 +79,10 @@ impl SystemHost {
         acl::protect(folder)
     }
 
-    /// Takes note of what agents left behind that were killed. To be called before anything is staged, and when no other
-    /// agent can run.
+    /// Takes note of what agents left behind that were killed, and unloads users' registries that they had loaded. To be called
+    /// before anything is staged, and when no other agent can run.
     pub fn note_leftovers(&self) -> Result<()> {
+        hives::unload_leftovers()?;
         self.leftovers.note(&self.staging_root)
     }
 
@@ -197,11 +201,11 @@ impl Host for SystemHost {
     }
 
     fn load_registry_hive(&self, name: &str, file: &Path) -> Result<()> {
-        registry::load_hive(name, file)
+        hives::load(name, file)
     }
 
     fn unload_registry_hive(&self, name: &str) -> Result<()> {
-        registry::unload_hive(name)
+        hives::unload(name)
     }
 
     fn wmi(&self, namespace: &str, query: &str) -> Result<Vec<WmiRow>> {

@@ -1,9 +1,10 @@
 //! The machine itself, as its firmware told WMI.
 
 use super::wmi;
-use crate::host::Host;
-use crate::inventory::field::Result;
+use crate::host::{Host, HostError};
+use crate::inventory::field::{CollectError, Result};
 use crate::inventory::is_assigned_uuid;
+use std::io;
 
 pub(super) struct Bios {
     pub(super) serial: String,
@@ -46,7 +47,33 @@ pub(super) fn computer_system(host: &dyn Host) -> Result<ComputerSystem> {
     })
 }
 
+/// The UUID of the hardware; none if the firmware has none. Each Windows has this class: that it is missing means that WMI is not
+/// ready, or is being repaired, and says nothing of the hardware.
 pub(super) fn uid(host: &dyn Host) -> Result<Option<String>> {
-    let row = wmi::row(host, "SELECT UUID FROM Win32_ComputerSystemProduct")?;
+    let question = "SELECT UUID FROM Win32_ComputerSystemProduct";
+    let row = match wmi::row(host, question) {
+        Err(CollectError::Host(error)) if error.is_not_found() => {
+            let reason = format!("WMI does not know its own classes now: {}", error.source);
+            return Err(HostError::new("query WMI", question, io::Error::other(reason)).into());
+        }
+        row => row?,
+    };
     Ok(Some(wmi::text(&row, "UUID")).filter(|uuid| is_assigned_uuid(uuid)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::recorded::{RecordedHost, Recording};
+
+    #[test]
+    fn a_computer_whose_wmi_is_not_ready_has_no_other_uid() {
+        let machine = serde_json::json!({
+            "os": "windows", "hostname": "PC", "kernel": {"release": "10.0.26100", "machine": "AMD64"},
+            "uptime_s": 1.0, "now": "2026-11-22T06:00:00Z",
+        });
+        let host = RecordedHost::new(Recording::new(serde_json::from_value(machine).unwrap()));
+        let error = uid(&host).unwrap_err();
+        assert!(!error.is_lasting(), "{error}");
+    }
 }

@@ -1,6 +1,7 @@
 //! The service's log: a file of limited size, with the one before it.
 
-use std::fs::{File, OpenOptions};
+use crate::host::system::open_private_log;
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -32,7 +33,8 @@ impl LogFile {
             std::fs::rename(&self.path, self.path.with_extension("log.1"))?;
         }
         if open.is_none() {
-            let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+            // What agents log is for those who may see what they do.
+            let file = open_private_log(&self.path)?;
             let size = file.metadata()?.len();
             *open = Some((file, size));
         }

@@ -7,14 +7,16 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use windows::Win32::Foundation::{
-    ERROR_EVT_CHANNEL_NOT_FOUND, ERROR_INSUFFICIENT_BUFFER, ERROR_NO_MORE_ITEMS,
+    ERROR_EVT_CHANNEL_NOT_FOUND, ERROR_INSUFFICIENT_BUFFER, ERROR_NO_MORE_ITEMS, ERROR_TIMEOUT,
 };
 use windows::Win32::System::EventLog::{
-    EVT_HANDLE, EVT_SUBSCRIBE_NOTIFY_ACTION, EvtClose, EvtNext, EvtQuery, EvtQueryChannelPath,
-    EvtQueryReverseDirection, EvtRender, EvtRenderEventXml, EvtSubscribe, EvtSubscribeActionDeliver,
-    EvtSubscribeToFutureEvents,
+    EVT_HANDLE, EVT_SUBSCRIBE_NOTIFY_ACTION, EvtClose, EvtCreateBookmark, EvtNext, EvtQuery,
+    EvtQueryChannelPath, EvtQueryReverseDirection, EvtRender, EvtRenderEventXml, EvtSeek,
+    EvtSeekRelativeToBookmark, EvtSeekRelativeToFirst, EvtSubscribe, EvtSubscribeActionDeliver,
+    EvtSubscribeToFutureEvents, EvtUpdateBookmark,
 };
-use windows::core::PCWSTR;
+use windows::Win32::System::Rpc::RPC_S_INVALID_BOUND;
+use windows::core::{HRESULT, PCWSTR};
 
 /// Events that are fetched at a time.
 const BATCH: usize = 64;
@@ -44,31 +46,123 @@ pub(super) fn query(
 }
 
 fn run(channel: &str, query: &str, consume: &mut dyn FnMut(&str) -> ControlFlow<()>) -> io::Result<()> {
-    let results = open(channel, query)?;
+    let mut results = open(channel, query)?;
+    let mut place = Place::new()?;
+    let mut size = BATCH;
     loop {
-        let mut batch = [0; BATCH];
-        let mut returned = 0;
-        // SAFETY: the handle is open, and the batch lives until the function returns.
-        let next = unsafe { EvtNext(results.0, &mut batch, TIME_LIMIT, 0, &raw mut returned) };
-        match next {
-            Err(end) if end.code() == ERROR_NO_MORE_ITEMS.to_hresult() => return Ok(()),
-            next => next.map_err(error)?,
-        }
-        let returned = usize::try_from(returned).unwrap_or_default();
-        if returned == 0 {
-            return Ok(());
-        }
-        let handles: Vec<Handle> = batch[..returned.min(BATCH)]
-            .iter()
-            .map(|handle| Handle(EVT_HANDLE(*handle)))
-            .collect();
-        for handle in &handles {
-            match render(handle) {
-                Ok(event) if consume(&event).is_break() => return Ok(()),
-                Ok(_) => {}
-                Err(error) => tracing::debug!(%error, "an event is left out"),
+        match next(&results, size)? {
+            Batch::Events(events) => {
+                for event in &events {
+                    match render(event) {
+                        Ok(event) if consume(&event).is_break() => return Ok(()),
+                        Ok(_) => {}
+                        Err(error) => tracing::debug!(%error, "an event is left out"),
+                    }
+                }
+                if let Some(last) = events.last() {
+                    place.is_behind(last)?;
+                }
             }
+            Batch::End => return Ok(()),
+            Batch::TooLarge => {
+                if size > 1 {
+                    size /= 2;
+                } else {
+                    tracing::debug!(channel, "an event that is too large is left out");
+                    place.left_out += 1;
+                }
+                results = open(channel, query)?;
+                place.find_in(&results)?;
+            }
+            // The newest ones are what matters; a log of gigabytes may have no more of them.
+            Batch::TooSlow if place.is_known => {
+                tracing::warn!(channel, "the event log takes too long: older events are left out");
+                return Ok(());
+            }
+            Batch::TooSlow => return Err(io::ErrorKind::TimedOut.into()),
         }
+    }
+}
+
+/// What the log hands out at a time.
+#[derive(Debug)]
+enum Batch {
+    Events(Vec<Handle>),
+    End,
+    /// As many events as were wanted are more than fits into one answer of the log, which is limited to some megabytes. Where the
+    /// results stand then is not said.
+    TooLarge,
+    TooSlow,
+}
+
+fn next(results: &Handle, size: usize) -> io::Result<Batch> {
+    let mut batch = [0; BATCH];
+    let batch = &mut batch[..size.min(BATCH)];
+    let mut returned = 0;
+    // SAFETY: the handle is open, and the batch lives until the function returns.
+    match unsafe { EvtNext(results.0, batch, TIME_LIMIT, 0, &raw mut returned) } {
+        Err(end) if end.code() == ERROR_NO_MORE_ITEMS.to_hresult() => return Ok(Batch::End),
+        Err(large) if large.code() == HRESULT::from_win32(RPC_S_INVALID_BOUND.0.cast_unsigned()) => {
+            return Ok(Batch::TooLarge);
+        }
+        Err(slow) if slow.code() == ERROR_TIMEOUT.to_hresult() => return Ok(Batch::TooSlow),
+        next => next.map_err(error)?,
+    }
+    let returned = usize::try_from(returned).unwrap_or_default();
+    let events: Vec<_> = batch
+        .iter()
+        .take(returned)
+        .map(|event| Handle(EVT_HANDLE(*event)))
+        .collect();
+    Ok(if events.is_empty() {
+        Batch::End
+    } else {
+        Batch::Events(events)
+    })
+}
+
+/// How far a query has come: behind the event of a bookmark, and behind some that are left out.
+#[derive(Debug)]
+struct Place {
+    bookmark: Handle,
+    /// Whether there is an event in the bookmark.
+    is_known: bool,
+    left_out: i64,
+}
+
+impl Place {
+    /// At the beginning.
+    fn new() -> io::Result<Self> {
+        // SAFETY: no text means a new one.
+        let bookmark = unsafe { EvtCreateBookmark(PCWSTR::null()) }.map_err(error)?;
+        Ok(Self {
+            bookmark: Handle(bookmark),
+            is_known: false,
+            left_out: 0,
+        })
+    }
+
+    /// Behind this event.
+    fn is_behind(&mut self, event: &Handle) -> io::Result<()> {
+        // SAFETY: both handles are open.
+        unsafe { EvtUpdateBookmark(self.bookmark.0, event.0) }.map_err(error)?;
+        (self.is_known, self.left_out) = (true, 0);
+        Ok(())
+    }
+
+    /// Goes there in results that were opened anew. New events may have come before those.
+    fn find_in(&self, results: &Handle) -> io::Result<()> {
+        let (bookmark, position, from) = if self.is_known {
+            (
+                Some(self.bookmark.0),
+                1 + self.left_out,
+                EvtSeekRelativeToBookmark,
+            )
+        } else {
+            (None, self.left_out, EvtSeekRelativeToFirst)
+        };
+        // SAFETY: both handles are open.
+        unsafe { EvtSeek(results.0, position, bookmark, None, from.0) }.map_err(error)
     }
 }
 

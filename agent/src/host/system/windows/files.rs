@@ -13,8 +13,9 @@ use std::os::windows::io::AsRawHandle;
 use std::path::{Path, PathBuf};
 use windows::Win32::Foundation::{GENERIC_READ, GENERIC_WRITE, HANDLE};
 use windows::Win32::Storage::FileSystem::{
-    DELETE, FILE_FLAG_BACKUP_SEMANTICS, FILE_RENAME_INFO, FILE_SHARE_READ, FileRenameInfo,
-    GetDiskFreeSpaceExW, READ_CONTROL, SetFileInformationByHandle, WRITE_DAC, WRITE_OWNER,
+    DELETE, FILE_APPEND_DATA, FILE_FLAG_BACKUP_SEMANTICS, FILE_READ_ATTRIBUTES, FILE_RENAME_INFO,
+    FILE_SHARE_READ, FileRenameInfo, GetDiskFreeSpaceExW, READ_CONTROL, SYNCHRONIZE,
+    SetFileInformationByHandle, WRITE_DAC, WRITE_OWNER,
 };
 use windows::core::PCWSTR;
 
@@ -30,6 +31,19 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
 
 fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     content_at_most(File::open(path)?, limit)
+}
+
+/// A file to add lines to, made if there is none, for nobody but administrators and the system: also one that was made before for
+/// others to read. On volumes that know no lists of access it is as its folder is.
+pub(crate) fn open_private_log(path: &Path) -> io::Result<File> {
+    let rights = FILE_APPEND_DATA.0 | FILE_READ_ATTRIBUTES.0 | SYNCHRONIZE.0 | READ_CONTROL.0 | WRITE_DAC.0;
+    let file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .access_mode(rights)
+        .open(path)?;
+    let _ = acl::private()?.apply(&file);
+    Ok(file)
 }
 
 /// Space on the volume that is mounted there.

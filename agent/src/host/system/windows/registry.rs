@@ -1,15 +1,10 @@
-//! The registry: keys and values in both views, and users' hives.
+//! The registry: keys and values in both views.
 
-use super::privilege::Privilege;
-use super::text::{check, wide};
 use crate::host::{Hive, HostError, RegistryKey, RegistryValue, RegistryView, Result};
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
-use windows::Win32::System::Registry::{HKEY_USERS, RegLoadKeyW, RegUnLoadKeyW};
-use windows::core::PCWSTR;
 use winreg::enums::{
-    HKEY_LOCAL_MACHINE, HKEY_USERS as USERS, KEY_READ, KEY_WOW64_32KEY, KEY_WOW64_64KEY, KEY_WRITE, RegType,
+    HKEY_LOCAL_MACHINE, HKEY_USERS, KEY_READ, KEY_WOW64_32KEY, KEY_WOW64_64KEY, KEY_WRITE, RegType,
 };
 use winreg::types::{FromRegValue, ToRegValue};
 use winreg::{HKEY, RegKey, RegValue};
@@ -65,28 +60,6 @@ pub(super) fn remove_empty_key(key: &RegistryKey) -> Result<bool> {
     remove().map_err(|error| HostError::new("remove registry key", key, error))
 }
 
-/// Loads a user's hive below `HKEY_USERS`, as happens when he logs on.
-pub(super) fn load_hive(name: &str, file: &Path) -> Result<()> {
-    let load = || {
-        let _privileges = Privilege::enable_all(&Privilege::HIVES)?;
-        let (name, file) = (wide(name)?, wide(file)?);
-        // SAFETY: both texts have their end mark and live until the function returns.
-        check(unsafe { RegLoadKeyW(HKEY_USERS, PCWSTR(name.as_ptr()), PCWSTR(file.as_ptr())) }.0)
-    };
-    load().map_err(|error| HostError::new("load registry hive", file.display(), error))
-}
-
-/// Unloads it again.
-pub(super) fn unload_hive(name: &str) -> Result<()> {
-    let unload = || {
-        let _privileges = Privilege::enable_all(&Privilege::HIVES)?;
-        let name = wide(name)?;
-        // SAFETY: the text has its end mark and lives until the function returns.
-        check(unsafe { RegUnLoadKeyW(HKEY_USERS, PCWSTR(name.as_ptr())) }.0)
-    };
-    unload().map_err(|error| HostError::new("unload registry hive", name, error))
-}
-
 fn open(key: &RegistryKey, access: u32) -> io::Result<RegKey> {
     root(key.hive).open_subkey_with_flags(&key.path, access | view(key.view))
 }
@@ -94,7 +67,7 @@ fn open(key: &RegistryKey, access: u32) -> io::Result<RegKey> {
 fn root(hive: Hive) -> RegKey {
     let root: HKEY = match hive {
         Hive::LocalMachine => HKEY_LOCAL_MACHINE,
-        Hive::Users => USERS,
+        Hive::Users => HKEY_USERS,
     };
     RegKey::predef(root)
 }

@@ -199,6 +199,14 @@ fn launchd_keeps_the_agent_running_and_lets_jobs_finish() {
     }
     let number = |key: &str| description.get(key).and_then(Value::as_signed_integer);
     assert_eq!((number("ExitTimeOut"), number("Umask")), (Some(320), Some(0o022)));
+    let environment = description
+        .get("EnvironmentVariables")
+        .and_then(Value::as_dictionary);
+    let path = environment.and_then(|environment| environment.get("PATH")?.as_string());
+    assert!(
+        path.unwrap().ends_with(":/usr/local/bin"),
+        "others may write into it"
+    );
     let rotation = std::fs::read_to_string(packaging("newsyslog.conf")).unwrap();
     assert!(rotation.contains(text("StandardErrorPath").unwrap()));
 }

@@ -12,6 +12,23 @@ use tempfile::TempDir;
 
 const LABEL: &str = "systems.sieber.oco-agent";
 
+/// A launchd that has a service while there is `loaded`, which is what it prints. A bootout ends before the service does
+/// where there is `lingers`, and at the test's will where there is the pipe `wait`; a bootstrap fails for a loaded service,
+/// and where there is `refuses`; nothing can be signalled that has no process.
+const LAUNCHCTL: &str = r#"
+[ "$1" = print ] || echo "$*" >> "$MAC/calls"
+case $1 in
+    print) [ -e "$MAC/loaded" ] || exit 113; echo 'system/x = {'; cat "$MAC/loaded" ;;
+    bootout)
+        [ ! -p "$MAC/wait" ] || read -r line < "$MAC/wait"
+        [ ! -e "$MAC/lingers" ] || { echo 'Boot-out failed: 36: Operation now in progress' >&2; exit 36; }
+        rm -f "$MAC/loaded" ;;
+    bootstrap)
+        [ ! -e "$MAC/refuses" ] && [ ! -e "$MAC/loaded" ] || { echo 'Bootstrap failed: 5: Input/output error' >&2; exit 5; } ;;
+    kill) grep -q 'pid = ' "$MAC/loaded" || { echo 'No process to signal.' >&2; exit 3; } ;;
+esac
+"#;
+
 fn packaging(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("packaging/macos")
@@ -28,12 +45,9 @@ impl Mac {
         let mac = Self {
             folder: tempfile::tempdir().unwrap(),
         };
-        mac.program(
-            "launchctl",
-            "case $1 in print) [ -e \"$MAC/loaded\" ] || exit 113; echo 'system/x = {'; cat \"$MAC/loaded\"; exit ;; esac\n\
-             echo \"$*\" >> \"$MAC/calls\"\n\
-             case $1 in bootout) [ ! -p \"$MAC/wait\" ] || read -r line < \"$MAC/wait\"; rm -f \"$MAC/loaded\" ;; esac",
-        );
+        std::fs::create_dir_all(mac.path("var/log")).unwrap();
+        mac.program("launchctl", LAUNCHCTL);
+        mac.program("logger", "echo \"$*\" >> \"$MAC/syslog\"");
         mac.program("pkgutil", "echo \"pkgutil $*\" >> \"$MAC/calls\"");
         mac
     }
@@ -88,15 +102,59 @@ impl Mac {
         self.run(&packaging("service-control"), &[action]);
     }
 
-    fn calls(&self) -> Vec<String> {
-        let calls = std::fs::read_to_string(self.path("calls")).unwrap_or_default();
-        calls.lines().map(str::to_owned).collect()
+    fn lines(&self, file: &str) -> Vec<String> {
+        let content = std::fs::read_to_string(self.path(file)).unwrap_or_default();
+        content.lines().map(str::to_owned).collect()
     }
 
-    fn wait_for_calls(&self, number: usize) {
-        while self.calls().len() < number {
+    fn calls(&self) -> Vec<String> {
+        self.lines("calls")
+    }
+
+    fn wait_for_lines(&self, file: &str, number: usize) {
+        while self.lines(file).len() < number {
             std::thread::yield_now();
         }
+    }
+
+    fn remove(&self, file: &str) {
+        std::fs::remove_file(self.path(file)).unwrap();
+    }
+
+    fn pipe(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        path
+    }
+
+    /// From now on the scripts' pauses last until the test lets them go on.
+    fn hold_pauses(&self) -> Pauses<'_> {
+        self.program(
+            "sleep",
+            "echo pause >> \"$MAC/pauses\"; read -r line < \"$MAC/pause\"",
+        );
+        Pauses {
+            mac: self,
+            pipe: self.pipe("pause"),
+            ended: 0,
+        }
+    }
+}
+
+struct Pauses<'a> {
+    mac: &'a Mac,
+    pipe: PathBuf,
+    ended: usize,
+}
+
+impl Pauses<'_> {
+    fn wait_for_next(&self) {
+        self.mac.wait_for_lines("pauses", self.ended + 1);
+    }
+
+    fn end(&mut self) {
+        std::fs::write(&self.pipe, "\n").unwrap();
+        self.ended += 1;
     }
 }
 
@@ -141,6 +199,14 @@ fn launchd_keeps_the_agent_running_and_lets_jobs_finish() {
     }
     let number = |key: &str| description.get(key).and_then(Value::as_signed_integer);
     assert_eq!((number("ExitTimeOut"), number("Umask")), (Some(320), Some(0o022)));
+    let environment = description
+        .get("EnvironmentVariables")
+        .and_then(Value::as_dictionary);
+    let path = environment.and_then(|environment| environment.get("PATH")?.as_string());
+    assert!(
+        path.unwrap().ends_with(":/usr/local/bin"),
+        "others may write into it"
+    );
     let rotation = std::fs::read_to_string(packaging("newsyslog.conf")).unwrap();
     assert!(rotation.contains(text("StandardErrorPath").unwrap()));
 }
@@ -188,36 +254,84 @@ fn a_running_agent_is_asked_to_make_way_and_one_that_does_not_run_is_started() {
 }
 
 #[test]
+fn an_agent_that_launchd_is_about_to_start_again_is_started_at_once() {
+    let mac = Mac::new();
+    mac.file("loaded", "\tstate = spawn scheduled\n", 0o644);
+    mac.control("renew");
+    let expected = ["kill SIGHUP", "kickstart"].map(|call| format!("{call} system/{LABEL}"));
+    assert_eq!(mac.calls(), expected);
+    assert_eq!(mac.lines("syslog"), [""; 0]);
+}
+
+#[test]
 fn an_older_agent_is_replaced_once_its_job_has_ended() {
     let mac = Mac::new();
     let job = Stranger::start("exec sleep 600");
     mac.set_running(job.0.id());
-    // Its pauses last until the test lets it go on.
-    let pause = mac.path("pause");
-    assert!(Command::new("mkfifo").arg(&pause).status().unwrap().success());
-    mac.program(
-        "sleep",
-        "echo pause >> \"$MAC/pauses\"; read -r line < \"$MAC/pause\"",
-    );
+    let mut pauses = mac.hold_pauses();
     mac.program("pgrep", "[ ! -e \"$MAC/ended\" ]");
     mac.control("replace-older");
-    while !mac.path("pauses").exists() {
-        std::thread::yield_now();
-    }
+    pauses.wait_for_next();
     assert!(mac.calls().is_empty(), "its job still runs");
     mac.file("ended", "", 0o644);
-    std::fs::write(&pause, "\n").unwrap();
-    mac.wait_for_calls(3);
+    pauses.end();
+    mac.wait_for_lines("calls", 3);
     let mut expected = vec![format!("bootout system/{LABEL}")];
     expected.extend(started());
     assert_eq!(mac.calls(), expected);
 }
 
 #[test]
+fn an_older_agent_is_replaced_only_when_launchd_has_let_go_of_it() {
+    let mac = Mac::new();
+    let agent = Stranger::start("exec sleep 600");
+    mac.set_running(agent.0.id());
+    mac.program("pgrep", "exit 1");
+    mac.file("lingers", "", 0o644);
+    mac.file("refuses", "", 0o644);
+    let mut pauses = mac.hold_pauses();
+    mac.control("replace-older");
+    pauses.wait_for_next();
+    let mut expected = vec![format!("bootout system/{LABEL}")];
+    assert_eq!(mac.calls(), expected, "it has not ended yet");
+    mac.remove("loaded");
+    pauses.end();
+    pauses.wait_for_next();
+    expected.extend(started());
+    assert_eq!(mac.calls(), expected, "it is gone, but not for launchd");
+    mac.remove("refuses");
+    pauses.end();
+    mac.wait_for_lines("calls", 4);
+    assert_eq!(mac.calls().last(), started().last());
+    assert_eq!(mac.lines("syslog"), [""; 0]);
+}
+
+#[test]
+fn what_launchd_refuses_for_good_is_told_to_the_administrator() {
+    for (obstacle, reason) in [
+        ("lingers", "36: Operation now in progress"),
+        ("refuses", "5: Input/output error"),
+    ] {
+        let mac = Mac::new();
+        let agent = Stranger::start("exec sleep 600");
+        mac.set_running(agent.0.id());
+        mac.program("pgrep", "exit 1");
+        mac.program("sleep", "");
+        mac.file(obstacle, "", 0o644);
+        mac.control("replace-older");
+        mac.wait_for_lines("syslog", 1);
+        for file in ["syslog", "var/log/oco-agent.log"] {
+            let told = mac.lines(file);
+            assert_eq!(told.len(), 1, "{file}");
+            assert!(told[0].contains(reason) && told[0].contains(LABEL), "{told:?}");
+        }
+    }
+}
+
+#[test]
 fn a_job_that_removes_the_agent_is_not_waited_for_by_itself() {
     let mac = Mac::new();
-    let wait = mac.path("wait");
-    assert!(Command::new("mkfifo").arg(&wait).status().unwrap().success());
+    let wait = mac.pipe("wait");
     // The test is the agent, so the script is its job: it ends although the agent has not.
     mac.set_running(std::process::id());
     mac.control("stop");
@@ -233,6 +347,27 @@ fn a_job_that_removes_the_agent_is_not_waited_for_by_itself() {
     assert!(!mac.path("loaded").exists(), "somebody else waits");
     mac.control("stop");
     assert_eq!(mac.calls().len(), 2, "one that is not there is not stopped");
+}
+
+#[test]
+fn a_removal_waits_until_the_agent_has_ended() {
+    let mac = Mac::new();
+    let agent = Stranger::start("exec sleep 600");
+    mac.set_running(agent.0.id());
+    mac.file("lingers", "", 0o644);
+    let mut pauses = mac.hold_pauses();
+    let mut removal = mac
+        .command(&packaging("service-control"), &["stop"])
+        .spawn()
+        .unwrap();
+    pauses.wait_for_next();
+    assert!(removal.try_wait().unwrap().is_none());
+    mac.remove("loaded");
+    pauses.end();
+    assert!(
+        removal.wait().unwrap().success(),
+        "a bootout that goes on is no failure"
+    );
 }
 
 #[test]

@@ -20,6 +20,7 @@ const SYSTEM_VERSION: &str = "/System/Library/CoreServices/SystemVersion.plist";
 const UTMPX: &str = "/var/run/utmpx";
 const PRINTERS: &str = "/etc/cups/printers.conf";
 const APPLICATIONS: &str = "/Applications";
+const PREBOOT: &str = "/System/Volumes/Preboot";
 
 /// What else is in `/Applications`.
 const OTHER_ENTRIES: [&str; 4] = [".DS_Store", ".localized", "Utilities", "Broken.app"];
@@ -200,7 +201,8 @@ fn disk_info(profile: &Profile, device: &str, now: SystemTime) -> io::Result<Com
     else {
         let stdout = xml(&dictionary([
             ("Error", Value::Boolean(true)),
-            ("ErrorMessage", "Could not find disk".into()),
+            ("ErrorMessage", format!("Could not find disk: {device}").into()),
+            ("ExitCode", 1.into()),
         ]))?;
         return Ok(CommandOutput {
             code: Some(1),
@@ -208,18 +210,42 @@ fn disk_info(profile: &Profile, device: &str, now: SystemTime) -> io::Result<Com
         });
     };
     let text = |text: &Option<String>| Value::from(text.as_deref().unwrap_or_default());
-    let info = dictionary([
+    let mut info = vec![
+        ("DeviceNode", volume.device.as_str().into()),
         ("VolumeName", text(&volume.label)),
         ("VolumeUUID", text(&volume.uuid)),
         ("FilesystemType", volume.filesystem.into()),
-        ("FileVault", Value::Boolean(volume.encrypted)),
-        ("Encryption", Value::Boolean(volume.encrypted)),
+        ("MountPoint", volume.mountpoint.as_str().into()),
         ("Size", Value::Integer(volume.size.into())),
-    ]);
+        ("Internal", Value::Boolean(!is_external(volume))),
+    ];
+    // Other file systems have none of these.
+    if volume.filesystem == "apfs" {
+        let hardware = encrypts_everything(profile) && !is_external(volume);
+        // Read before the system starts.
+        let at_rest = hardware && volume.mountpoint != PREBOOT;
+        info.extend([
+            ("AESHardware", Value::Boolean(hardware)),
+            ("Encryption", Value::Boolean(volume.encrypted || at_rest)),
+            ("FileVault", Value::Boolean(volume.encrypted)),
+            ("Locked", Value::Boolean(false)),
+        ]);
+    }
+    let info = info.into_iter().map(|(key, value)| (key.to_owned(), value));
     Ok(CommandOutput {
         code: Some(0),
-        stdout: xml(&info)?,
+        stdout: xml(&Value::Dictionary(info.collect()))?,
     })
+}
+
+/// Whether the disk inside encrypts whatever is on it: on Macs with an Apple processor or a T2 chip, whose firmware has a
+/// second version.
+fn encrypts_everything(profile: &Profile) -> bool {
+    profile.is_arm() || profile.firmware().contains("iBridge")
+}
+
+fn is_external(volume: &Volume) -> bool {
+    volume.mountpoint.starts_with("/Volumes/")
 }
 
 fn directory(accounts: &[Account]) -> Value {

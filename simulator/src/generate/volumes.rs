@@ -196,11 +196,12 @@ impl Profile {
         let disk = if self.is_arm() { "/dev/disk3" } else { "/dev/disk1" };
         let mut system = disk_volume(format!("{disk}s1s1"), "/", "apfs", draw);
         system.label = Some("Macintosh HD".into());
-        system.encrypted = self.encrypted;
+        // FileVault covers neither what is read before anybody has entered a password nor the swap files.
         let part = |number: &str, mountpoint: &str, label: &str, draw: &mut Draw| Volume {
             device: format!("{disk}s{number}"),
             mountpoint: mountpoint.to_owned(),
             label: Some(label.to_owned()),
+            encrypted: self.encrypted && !["VM", "Preboot"].contains(&label),
             uuid: Some(uuid(draw).to_uppercase()),
             ..system.clone()
         };
@@ -227,6 +228,12 @@ impl Profile {
             );
             backup.label = Some("Backup (alt) on the desk".into());
             backup.uuid = Some(uuid(draw).to_uppercase());
+            // Drawn last, so that everything else stays as it is.
+            if draw.permille(400) {
+                backup.device = "/dev/disk5s1".to_owned();
+                backup.filesystem = "apfs";
+                backup.encrypted = draw.permille(500);
+            }
             volumes.push(backup);
         }
         volumes

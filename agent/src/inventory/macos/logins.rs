@@ -101,12 +101,15 @@ fn parse_last(output: &str, now: Timestamp) -> Vec<Record> {
     lines.filter_map(|line| parse_line(line, now)).collect()
 }
 
-/// `anna      ttys000  192.0.2.9   Fri Nov 21 08:15 - 17:11  (08:55)`; none for restarts and the file's last line. The
-/// host may be missing, and blanks may be in it.
+/// `anna      ttys000  192.0.2.9   Fri Nov 21 08:15 - 17:11  (08:55)`; none for restarts (`reboot time`, `reboot ~`) and
+/// the file's last line. The host may be missing, and blanks may be in it.
 fn parse_line(line: &str, now: Timestamp) -> Option<Record> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let (user, console) = (words.first()?, words.get(1)?);
-    if console.starts_with('~') || ["reboot", "shutdown", "wtmp", "utx.log"].contains(user) {
+    if console.starts_with('~')
+        || *console == "time"
+        || ["reboot", "shutdown", "wtmp", "utx.log"].contains(user)
+    {
         return None;
     }
     let moments = words.get(2..)?.windows(4);
@@ -184,7 +187,9 @@ mod tests {
         let output = "anna      console                   Sat Nov 21 08:15   still logged in\n\
             anna      ttys000  192.0.2.9        Fri Nov 20 09:01 - 17:11  (08:10)\n\
             berta     console                   Sun Dec 28 23:59 - 00:10  (00:11)\n\
-            reboot    ~                         Mon Nov 16 08:00 \n\nwtmp begins Sat Nov  1 10:00 \n";
+            reboot time                                Mon Nov 16 08:00\n\
+            shutdown time                              Mon Nov 16 07:58\n\
+            reboot    ~                         Mon Nov  9 08:00 \n\nwtmp begins Sat Nov  1 10:00 \n";
         assert_eq!(
             last(output),
             [

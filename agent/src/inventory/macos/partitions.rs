@@ -4,6 +4,7 @@ use super::property_list::{dictionary, flag, text};
 use crate::host::Host;
 use crate::inventory::field::{Result, command_output, field, lossy};
 use oco_protocol::inventory::Partition;
+use plist::Dictionary;
 use std::path::Path;
 
 /// The volumes on devices of this machine.
@@ -65,13 +66,24 @@ fn volume(host: &dyn Host, device: &str) -> Result<Volume> {
     Ok(Volume {
         name: text(&info, "VolumeName").unwrap_or_default(),
         uuid: text(&info, "VolumeUUID").unwrap_or_default(),
-        encrypted: flag(&info, "FileVault") || flag(&info, "Encryption"),
+        encrypted: is_encrypted(&info),
     })
+}
+
+/// Whether a volume opens only for somebody who knows a password.
+///
+/// The disks inside of Macs with a T2 chip or an Apple processor encrypt whatever is on them (`AESHardware`), so their volumes
+/// have `Encryption` even where everybody can open them, "encrypted at rest". `FileVault` is set for every APFS volume that
+/// has a password, on other disks as well.
+fn is_encrypted(info: &Dictionary) -> bool {
+    let by_somebody = flag(info, "Encryption") && !flag(info, "AESHardware");
+    flag(info, "FileVault") || flag(info, "CoreStorageEncrypted") || by_somebody
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use plist::Value;
     use proptest::prelude::*;
 
     #[test]
@@ -97,6 +109,20 @@ mod tests {
         );
         assert_eq!(parse_mount("//user@server/share on /Volumes/share (smbfs)"), None);
         assert_eq!(parse_mount(""), None);
+    }
+
+    #[test]
+    fn a_disk_that_encrypts_everything_does_not_make_a_volume_encrypted() {
+        let volume = |keys: &[&str]| {
+            let flags = keys.iter().map(|key| ((*key).to_owned(), Value::Boolean(true)));
+            is_encrypted(&flags.collect())
+        };
+        assert!(!volume(&["AESHardware", "Encryption"]), "at rest only");
+        assert!(volume(&["AESHardware", "Encryption", "FileVault"]));
+        assert!(volume(&["Encryption", "FileVault"]), "without such a disk");
+        assert!(volume(&["Encryption"]), "not by the disk");
+        assert!(volume(&["CoreStorageEncrypted"]));
+        assert!(!volume(&["AESHardware"]) && !volume(&[]));
     }
 
     proptest! {

@@ -46,5 +46,5 @@ pub(super) fn last(profile: &Profile, now: SystemTime) -> String {
         )
         .ok();
     }
-    text + "reboot    ~                         Thu Jan  1 00:00 \n\nwtmp begins Thu Jan  1 00:00"
+    text + "reboot time                                Thu Jan  1 00:00\n\nwtmp begins Thu Jan  1 00:00"
 }

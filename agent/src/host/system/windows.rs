@@ -329,6 +329,19 @@ mod tests {
     }
 
     #[test]
+    fn search_domains_are_the_systems_unless_others_are_given() {
+        let own = host().search_domains().unwrap();
+        assert!(
+            own.iter()
+                .all(|domain| !domain.is_empty() && !domain.ends_with('.')),
+            "{own:?}"
+        );
+        let resolver = Resolver::with_server(([192, 0, 2, 53], 53).into(), &["a.example"]).unwrap();
+        let given = host().with_resolver(resolver).search_domains().unwrap();
+        assert_eq!(given, ["a.example"]);
+    }
+
+    #[test]
     fn random_bytes_differ_between_two_draws() {
         let (mut a, mut b) = ([0; 32], [0; 32]);
         host().fill_random(&mut a).unwrap();

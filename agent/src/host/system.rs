@@ -9,6 +9,8 @@ mod macos;
 mod procedure;
 mod resolver;
 mod staging;
+#[cfg(any(windows, test))]
+mod suffixes;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]

@@ -367,8 +367,11 @@ fn users_of_logins_have_their_domain_where_the_configuration_says_so() {
         let logins = collect(&host, &options).logins.unwrap();
         logins.into_iter().map(|login| login.username).collect::<Vec<_>>()
     };
-    assert_eq!(users(false), ["jörg", "m&m.müller"]);
-    assert_eq!(users(true), ["DESKTOP-Ä1B2C\\jörg", "CORP\\m&m.müller"]);
+    assert_eq!(users(false), ["jörg", "m&m.müller", "AdaLovelace"]);
+    assert_eq!(
+        users(true),
+        ["DESKTOP-Ä1B2C\\jörg", "CORP\\m&m.müller", "AzureAD\\AdaLovelace"]
+    );
 }
 
 #[test]

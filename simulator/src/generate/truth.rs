@@ -5,6 +5,7 @@
 
 use super::profile::{Profile, Release};
 use super::release::{self, Packages};
+use super::software::windows::Provision;
 use super::software::{debian, linux as linux_packages, macos, windows};
 use super::users::Account;
 use super::volumes::{Kind, Volume};
@@ -317,12 +318,18 @@ fn windows_software(profile: &Profile, now: SystemTime) -> Vec<Software> {
         Some(item(&name, program.version.as_deref(), description))
     });
     let mut software: Vec<Software> = named.collect();
-    let packages = windows::store_packages(profile);
-    software.extend(
-        packages
-            .iter()
-            .map(|(name, version)| item(&format!("[AppX] {name}"), Some(version), "")),
-    );
+    // A bundle repeats what somebody has.
+    let somebody = !profile.directory_users().is_empty()
+        || profile.accounts().iter().any(|account| account.home.is_some());
+    let packages = windows::store_packages(profile).into_iter();
+    software.extend(packages.filter_map(|package| {
+        let version = match (somebody, package.provision) {
+            (true, _) | (false, Provision::Plain) => package.version,
+            (false, Provision::Bundle(version)) => version,
+            (false, Provision::None) => return None,
+        };
+        Some(item(&format!("[AppX] {}", package.name), Some(version), ""))
+    }));
     if !profile.defects.no_wmi {
         let hotfixes = windows::hotfixes(profile, now);
         software.extend(

@@ -73,8 +73,12 @@ impl Profile {
                 .as_ref()
                 .is_some_and(|home| home.eq_ignore_ascii_case(folder))
         };
-        let account = self.accounts().into_iter().find(is_his)?;
-        Some(format!("{}-{}", self.machine_sid(), account.number))
+        if let Some(account) = self.accounts().into_iter().find(is_his) {
+            return Some(format!("{}-{}", self.machine_sid(), account.number));
+        }
+        let users = self.directory_users().into_iter();
+        let mut his = users.filter(|user| user.windows_home().eq_ignore_ascii_case(folder));
+        his.next().map(|user| user.entra_sid())
     }
 
     /// Whether the registry of that security id is loaded: that of a service, or of somebody who is logged in.
@@ -92,9 +96,14 @@ impl Profile {
             .accounts()
             .into_iter()
             .filter(|account| present.contains(&account.name));
-        accounts
+        let directory = self
+            .directory_users()
             .into_iter()
-            .any(|account| format!("{machine}-{}", account.number).eq_ignore_ascii_case(sid))
+            .filter(|user| present.contains(&user.name));
+        accounts
+            .map(|account| format!("{machine}-{}", account.number))
+            .chain(directory.map(|user| user.entra_sid()))
+            .any(|present| present.eq_ignore_ascii_case(sid))
     }
 
     fn account(&self, number: usize, others: &[Account], draw: &mut Draw) -> Account {

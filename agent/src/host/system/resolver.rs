@@ -34,20 +34,18 @@ impl Resolver {
     }
 
     /// The search domains in their order, else the domain that the computer is in.
+    #[cfg(unix)]
     pub(super) fn search_domains(&self) -> Result<Vec<String>> {
         let (config, _) = self
             .settings()
             .map_err(|error| HostError::new("read", "the settings of the system's resolver", error))?;
-        let domains = if config.search.is_empty() {
-            config.domain.as_slice()
-        } else {
-            &config.search
-        };
-        Ok(domains
-            .iter()
-            .filter(|name| !name.is_root())
-            .map(Name::to_ascii)
-            .collect())
+        Ok(search_domains(&config))
+    }
+
+    /// The search domains that were given in place of the system's. Windows has them in more places than are read here.
+    #[cfg(windows)]
+    pub(super) fn given_search_domains(&self) -> Option<Vec<String>> {
+        self.settings.as_ref().map(|(config, _)| search_domains(config))
     }
 
     /// The SRV records of a name. Must be called where blocking is allowed.
@@ -103,4 +101,25 @@ impl Resolver {
             None => read_system_conf().map_err(io::Error::other),
         }
     }
+}
+
+fn search_domains(config: &ResolverConfig) -> Vec<String> {
+    let domains = if config.search.is_empty() {
+        config.domain.as_slice()
+    } else {
+        &config.search
+    };
+    domains
+        .iter()
+        .filter(|name| !name.is_root())
+        .map(Name::to_ascii)
+        .collect()
+}
+
+/// A domain as it is asked for, `xn--bcher-kva.example`, without a dot at its end; none where it is not the name of one.
+#[cfg(any(windows, test))]
+pub(super) fn domain(text: &str) -> Option<String> {
+    let name = text.trim().trim_end_matches('.').parse::<Name>().ok()?;
+    name.iter().next()?;
+    Some(name.to_ascii())
 }

@@ -23,6 +23,7 @@ use super::leftovers::{self, Leftovers};
 use super::procedure::SystemProcedure;
 use super::resolver::Resolver;
 use super::staging::SystemStaging;
+use super::suffixes;
 use crate::host::{
     Access, Command, CommandOutput, Host, HostError, Interface, Kernel, LogonWatch, Os, PowerAction,
     Procedure, RegistryKey, RegistryValue, Result, RunningProcedure, ServiceRecord, Space, Staging,
@@ -173,7 +174,10 @@ impl Host for SystemHost {
     }
 
     fn search_domains(&self) -> Result<Vec<String>> {
-        self.resolver.search_domains()
+        match self.resolver.given_search_domains() {
+            Some(domains) => Ok(domains),
+            None => suffixes::search_domains(self, &interfaces::connections()?),
+        }
     }
 
     fn service_records(&self, name: &str, time_limit: Duration) -> Result<Vec<ServiceRecord>> {
@@ -326,6 +330,19 @@ mod tests {
             "{kernel:?}"
         );
         assert!(host().uptime().unwrap() > Duration::ZERO);
+    }
+
+    #[test]
+    fn search_domains_are_the_systems_unless_others_are_given() {
+        let own = host().search_domains().unwrap();
+        assert!(
+            own.iter()
+                .all(|domain| !domain.is_empty() && !domain.ends_with('.')),
+            "{own:?}"
+        );
+        let resolver = Resolver::with_server(([192, 0, 2, 53], 53).into(), &["a.example"]).unwrap();
+        let given = host().with_resolver(resolver).search_domains().unwrap();
+        assert_eq!(given, ["a.example"]);
     }
 
     #[test]

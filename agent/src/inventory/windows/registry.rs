@@ -10,8 +10,9 @@ pub(crate) type Values = BTreeMap<String, RegistryValue>;
 pub(crate) fn text(values: &Values, name: &str) -> Option<String> {
     match get(values, name)? {
         RegistryValue::Text(text) | RegistryValue::ExpandText(text) => {
-            // Some programs store the end mark, too.
-            Some(text.trim_end_matches('\0').trim().to_owned()).filter(|text| !text.is_empty())
+            // Some programs store the end mark, too, and what happened to be behind it.
+            let text = text.split('\0').next().unwrap_or_default().trim();
+            (!text.is_empty()).then(|| text.to_owned())
         }
         _ => None,
     }
@@ -49,9 +50,10 @@ mod tests {
 
     #[test]
     fn values_are_found_whatever_their_case() {
-        let json = r#"{"displayname":{"sz":" A\u0000"},"Empty":{"sz":" "},"Number":{"dword":1}}"#;
+        let json = r#"{"displayname":{"sz":" A\u0000"},"Empty":{"sz":" "},"Rest":{"sz":"B\u0000\u0001x"},"Number":{"dword":1}}"#;
         let values: Values = serde_json::from_str(json).unwrap();
         assert_eq!(text(&values, "DisplayName"), Some("A".to_owned()));
+        assert_eq!(text(&values, "Rest"), Some("B".to_owned()));
         assert_eq!(
             ["Empty", "Number", "Missing"].map(|name| text(&values, name)),
             [None, None, None]

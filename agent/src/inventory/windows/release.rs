@@ -22,14 +22,16 @@ pub(super) fn read(host: &dyn Host) -> Result<Release> {
     parse(&values).ok_or_else(|| CollectError::malformed(key, "no build number or version"))
 }
 
-/// `1` if Windows is activated. Only products with a key are of interest, and asking for all takes seconds.
+/// `1` if Windows is activated. Only products with a key are of interest, and asking for all takes seconds. What is bought in
+/// addition, such as updates for longer, has a key of its own, and may stay licensed where Windows does not.
 pub(super) fn license(host: &dyn Host) -> Result<String> {
     let query = format!(
-        "SELECT ApplicationID, LicenseStatus FROM SoftwareLicensingProduct \
+        "SELECT ApplicationID, LicenseIsAddon, LicenseStatus FROM SoftwareLicensingProduct \
          WHERE ApplicationID = '{WINDOWS_APPLICATION}' AND PartialProductKey IS NOT NULL"
     );
     let activated = wmi::rows(host, &query)?.iter().any(|row| {
         wmi::text(row, "ApplicationID").eq_ignore_ascii_case(WINDOWS_APPLICATION)
+            && wmi::flag(row, "LicenseIsAddon") != Some(true)
             && wmi::number(row, "LicenseStatus") == Some(1)
     });
     Ok(if activated { "1" } else { "0" }.to_owned())
@@ -110,16 +112,30 @@ const SERVERS: [(u32, &str); 7] = [
 ];
 
 /// Names of editions that differ from their ids.
-const EDITIONS: [(&str, &str); 9] = [
+const EDITIONS: [(&str, &str); 23] = [
     ("Professional", "Pro"),
     ("ProfessionalN", "Pro N"),
     ("ProfessionalWorkstation", "Pro for Workstations"),
+    ("ProfessionalWorkstationN", "Pro N for Workstations"),
+    ("ProfessionalEducation", "Pro Education"),
+    ("ProfessionalEducationN", "Pro Education N"),
     ("Core", "Home"),
     ("CoreN", "Home N"),
+    ("CoreSingleLanguage", "Home Single Language"),
+    ("CoreCountrySpecific", "Home China"),
+    ("EducationN", "Education N"),
+    ("EnterpriseN", "Enterprise N"),
     ("EnterpriseS", "Enterprise LTSC"),
+    ("EnterpriseSN", "Enterprise N LTSC"),
+    ("EnterpriseEval", "Enterprise Evaluation"),
+    ("IoTEnterprise", "IoT Enterprise"),
+    ("IoTEnterpriseS", "IoT Enterprise LTSC"),
+    ("ServerRdsh", "Enterprise multi-session"),
     ("ServerStandard", "Standard"),
-    ("ServerDatacenter", "Datacenter"),
     ("ServerStandardEval", "Standard Evaluation"),
+    ("ServerDatacenter", "Datacenter"),
+    ("ServerDatacenterEval", "Datacenter Evaluation"),
+    ("ServerTurbine", "Datacenter: Azure Edition"),
 ];
 
 #[cfg(test)]
@@ -204,6 +220,12 @@ mod tests {
             name_of(&[("EditionID", "Education"), ("CurrentBuildNumber", "10586")]),
             "Windows 10 Education"
         );
+        let home = [
+            ("EditionID", "CoreSingleLanguage"),
+            ("CurrentBuildNumber", "26100"),
+            ("InstallationType", "Client"),
+        ];
+        assert_eq!(name_of(&home), "Windows 11 Home Single Language");
         assert_eq!(name_of(&[("CurrentBuildNumber", "1")]), "Windows");
     }
 

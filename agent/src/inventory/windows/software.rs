@@ -50,35 +50,77 @@ fn program(values: &registry::Values) -> Option<Software> {
     })
 }
 
+/// How the security ids of people begin: accounts of the machine or of a domain, and those of Entra ID.
+const PEOPLE: [&str; 2] = ["S-1-5-21-", "S-1-12-1-"];
+
 /// Packages that are installed for somebody, which Windows keeps in a key for all users and one for each. Before Windows 8
 /// there is no such key.
 fn store_packages(host: &dyn Host) -> Result<Vec<Software>> {
     let store = RegistryKey::machine(STORE);
     let folders = optional(host.registry_subkeys(&store))?.unwrap_or_default();
-    let wanted = folders
-        .iter()
-        .filter(|name| name.eq_ignore_ascii_case("Applications") || name.starts_with("S-1-5-21-"));
-    let mut software = Vec::new();
+    let wanted = folders.iter().filter(|name| {
+        name.eq_ignore_ascii_case("Applications") || PEOPLE.iter().any(|start| name.starts_with(start))
+    });
+    let mut names = Vec::new();
     for folder in wanted {
-        let names = optional(host.registry_subkeys(&store.subkey(folder)))?.unwrap_or_default();
-        software.extend(names.iter().filter_map(|name| store_package(name)));
+        names.extend(optional(host.registry_subkeys(&store.subkey(folder)))?.unwrap_or_default());
     }
-    Ok(software)
+    Ok(installed(&names))
 }
 
-/// A package by its full name: name, version, architecture, resource, publisher, with underscores between.
-fn store_package(full_name: &str) -> Option<Software> {
-    let parts: Vec<_> = full_name.split('_').collect();
-    let [name, version, _, _, publisher] = parts[..] else {
-        return None;
-    };
-    let usable =
-        !name.is_empty() && version.starts_with(|c: char| c.is_ascii_digit()) && !publisher.is_empty();
-    usable.then(|| Software {
-        name: format!("[AppX] {name}"),
-        version: version.to_owned(),
-        description: String::new(),
-    })
+/// The packages with these full names. A bundle only repeats a package that came in it, with a version of its own; of many
+/// provisioned ones, there is nothing but the bundle.
+fn installed(full_names: &[String]) -> Vec<Software> {
+    let (bundles, packages): (Vec<_>, Vec<_>) = full_names
+        .iter()
+        .filter_map(|full_name| StorePackage::parse(full_name))
+        .partition(StorePackage::is_bundle);
+    let alone = bundles
+        .iter()
+        .filter(|bundle| !packages.iter().any(|package| package.is_of(bundle)));
+    alone.chain(&packages).map(StorePackage::software).collect()
+}
+
+/// A package of the store, by its full name: name, version, architecture, resource, publisher, with underscores between.
+struct StorePackage<'a> {
+    name: &'a str,
+    version: &'a str,
+    resource: &'a str,
+    publisher: &'a str,
+}
+
+impl<'a> StorePackage<'a> {
+    fn parse(full_name: &'a str) -> Option<Self> {
+        let parts: Vec<_> = full_name.split('_').collect();
+        let [name, version, _, resource, publisher] = parts[..] else {
+            return None;
+        };
+        let usable =
+            !name.is_empty() && version.starts_with(|c: char| c.is_ascii_digit()) && !publisher.is_empty();
+        usable.then_some(Self {
+            name,
+            version,
+            resource,
+            publisher,
+        })
+    }
+
+    fn is_bundle(&self) -> bool {
+        self.resource == "~"
+    }
+
+    /// Whether both are of one family, which is told by name and publisher.
+    fn is_of(&self, other: &Self) -> bool {
+        self.name.eq_ignore_ascii_case(other.name) && self.publisher.eq_ignore_ascii_case(other.publisher)
+    }
+
+    fn software(&self) -> Software {
+        Software {
+            name: format!("[AppX] {}", self.name),
+            version: self.version.to_owned(),
+            description: String::new(),
+        }
+    }
 }
 
 fn hotfixes(host: &dyn Host) -> Result<Vec<Software>> {
@@ -104,30 +146,62 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn names(full_names: &[&str]) -> Vec<String> {
+        let full_names: Vec<String> = full_names.iter().map(|name| (*name).to_owned()).collect();
+        let found = installed(&full_names).into_iter();
+        found
+            .map(|item| format!("{} {}", item.name, item.version))
+            .collect()
+    }
+
     #[test]
     fn a_package_is_named_and_versioned_by_its_key() {
-        let found = store_package("Microsoft.WindowsCalculator_11.2210.0.0_x64__8wekyb3d8bbwe").unwrap();
         assert_eq!(
-            [&found.name, &found.version],
-            ["[AppX] Microsoft.WindowsCalculator", "11.2210.0.0"]
+            names(&[
+                "Microsoft.WindowsCalculator_11.2210.0.0_x64__8wekyb3d8bbwe",
+                "windows.immersivecontrolpanel_10.0.2.1000_neutral_neutral_cw5n1h2txyewy",
+            ]),
+            [
+                "[AppX] Microsoft.WindowsCalculator 11.2210.0.0",
+                "[AppX] windows.immersivecontrolpanel 10.0.2.1000"
+            ]
         );
-        assert!(store_package("Microsoft.WindowsCalculator_2022.2210.0.0_neutral_~_8wekyb3d8bbwe").is_some());
-        for key in [
+        let none: [&str; 6] = [
             "",
             "S-1-5-18",
             "____",
             "Name_x_y__z",
             "Name_1.0_x64__",
             "a_1_b_c_d_e",
-        ] {
-            assert_eq!(store_package(key), None, "{key}");
-        }
+        ];
+        assert_eq!(names(&none), [""; 0]);
+    }
+
+    #[test]
+    fn a_bundle_counts_where_no_package_of_it_is_there() {
+        let bundle = "Microsoft.WindowsCalculator_2022.2210.0.0_neutral_~_8wekyb3d8bbwe";
+        assert_eq!(
+            names(&[bundle]),
+            ["[AppX] Microsoft.WindowsCalculator 2022.2210.0.0"]
+        );
+        assert_eq!(
+            names(&[
+                bundle,
+                "Microsoft.WindowsCalculator_11.2210.0.0_x64__8wekyb3d8bbwe"
+            ]),
+            ["[AppX] Microsoft.WindowsCalculator 11.2210.0.0"]
+        );
+        // Of the same name, but another's.
+        assert_eq!(
+            names(&[bundle, "Microsoft.WindowsCalculator_1.0.0.0_x64__abcdefghjkmnp"]).len(),
+            2
+        );
     }
 
     proptest! {
         #[test]
-        fn no_key_panics(key in "(_|[0-9.]{1,4}|\\PC)*") {
-            store_package(&key);
+        fn no_key_panics(keys in proptest::collection::vec("(_|~|[0-9.]{1,4}|\\PC)*", 0..4)) {
+            prop_assert!(installed(&keys).len() <= keys.len());
         }
     }
 }

@@ -2,9 +2,10 @@
 //! interfaces of devices that have several.
 
 use super::wmi;
-use crate::host::Host;
+use crate::host::{Host, WmiRow};
 use crate::inventory::field::{Result, field};
 use oco_protocol::inventory::Device;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 pub(super) fn collect(host: &dyn Host) -> Result<Vec<Device>> {
@@ -44,17 +45,27 @@ struct Entity {
 
 /// By the id in upper case.
 fn entities(host: &dyn Host) -> Result<BTreeMap<String, Entity>> {
-    let rows = wmi::rows(host, "SELECT DeviceID, Name, Service FROM Win32_PnPEntity")?;
+    let rows = wmi::rows(
+        host,
+        "SELECT CompatibleID, DeviceID, Name, Service FROM Win32_PnPEntity",
+    )?;
     let entities = rows.iter().map(|row| {
         let service = wmi::text(row, "Service").to_ascii_lowercase();
         let entity = Entity {
             name: wmi::text(row, "Name"),
-            // `usbhub`, `USBHUB3`.
-            hub: service.starts_with("usbhub"),
+            // `usbhub`, `USBHUB3`; those of other makers have other names.
+            hub: service.starts_with("usbhub") || of_hub_class(row),
         };
         (wmi::text(row, "DeviceID").to_ascii_uppercase(), entity)
     });
     Ok(entities.collect())
+}
+
+/// Whether the device says itself that it is of the class of hubs: `USB\Class_09`, which the system makes of its descriptor.
+fn of_hub_class(row: &WmiRow) -> bool {
+    let ids = wmi::value(row, "CompatibleID").and_then(Value::as_array);
+    let mut ids = ids.into_iter().flatten().filter_map(Value::as_str);
+    ids.any(|id| id.eq_ignore_ascii_case(r"USB\Class_09"))
 }
 
 /// The id in a reference: `\\PC\root\cimv2:Win32_PnPEntity.DeviceID="USB\\VID_046D&PID_C52B\\5&2F6B6C5&0&1"`.

@@ -92,8 +92,46 @@ fn own(place: u64, program: &traits::Program, updates: &Updates) -> Program {
     }
 }
 
-/// Name and version of the store's packages; before Windows 8 and on servers there is no store.
-pub fn store_packages(profile: &Profile) -> Vec<(&'static str, &'static str)> {
+/// A package of the store, which everybody has who has logged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StorePackage {
+    /// Name.
+    pub name: &'static str,
+    /// Version.
+    pub version: &'static str,
+    /// In which way the machine has it for those who log in one day.
+    pub provision: Provision,
+}
+
+/// How a package is kept for users to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provision {
+    /// As itself.
+    Plain,
+    /// As a bundle, which has this version.
+    Bundle(&'static str),
+    /// Not at all: whoever wants it gets it from the store.
+    None,
+}
+
+impl StorePackage {
+    /// The name under which a user has it.
+    pub fn full_name(&self) -> String {
+        format!("{}_{}_x64__8wekyb3d8bbwe", self.name, self.version)
+    }
+
+    /// The name under which it is there for everybody.
+    pub fn provisioned(&self) -> Option<String> {
+        match self.provision {
+            Provision::Plain => Some(self.full_name()),
+            Provision::Bundle(version) => Some(format!("{}_{version}_neutral_~_8wekyb3d8bbwe", self.name)),
+            Provision::None => None,
+        }
+    }
+}
+
+/// The store's packages; before Windows 8 and on servers there is no store.
+pub fn store_packages(profile: &Profile) -> Vec<StorePackage> {
     let has_store = match profile.release {
         Release::Windows(release) => release.major.is_some() && release.installation == "Client",
         Release::Linux(_) | Release::MacOs(_) => false,
@@ -103,11 +141,13 @@ pub fn store_packages(profile: &Profile) -> Vec<(&'static str, &'static str)> {
     packages.copied().filter(|_| has_store).collect()
 }
 
-static STORE_PACKAGES: [(&str, &str); 4] = [
-    ("Microsoft.WindowsCalculator", "11.2405.2.0"),
-    ("Microsoft.WindowsNotepad", "11.2410.20.0"),
-    ("Microsoft.WindowsStore", "22409.1401.5.0"),
-    ("Clipchamp.Clipchamp", "3.1.11720.0"),
+#[rustfmt::skip]
+static STORE_PACKAGES: [StorePackage; 5] = [
+    StorePackage { name: "Microsoft.WindowsCalculator", version: "11.2405.2.0", provision: Provision::Bundle("2024.2405.2.0") },
+    StorePackage { name: "Microsoft.WindowsNotepad", version: "11.2410.20.0", provision: Provision::Bundle("2024.2410.20.0") },
+    StorePackage { name: "Microsoft.WindowsStore", version: "22409.1401.5.0", provision: Provision::Plain },
+    StorePackage { name: "Clipchamp.Clipchamp", version: "3.1.11720.0", provision: Provision::Plain },
+    StorePackage { name: "Microsoft.PowerToys", version: "0.86.0.0", provision: Provision::None },
 ];
 
 /// The hotfixes of a machine: old ones, and one for each of the last few months.

@@ -171,6 +171,11 @@ impl Profile {
 
     /// What Windows calls the account of a session.
     pub(in crate::generate) fn windows_account(&self, session: &Session) -> (String, String) {
+        let mut directory = self.directory_users().into_iter();
+        if let Some(user) = directory.find(|user| user.name == session.user) {
+            let sid = user.entra_sid();
+            return (user.name, sid);
+        }
         let (name, number) = match self
             .accounts()
             .into_iter()
@@ -210,10 +215,15 @@ fn login(profile: &Profile, session: &Session) -> Vec<(&'static str, String)> {
         "console" => ("2", "127.0.0.1"),
         address => ("10", address),
     };
+    let domain = if sid.starts_with("S-1-12-1-") {
+        "AzureAD".to_owned()
+    } else {
+        profile.hostname()
+    };
     vec![
         ("TargetUserSid", sid),
         ("TargetUserName", name),
-        ("TargetDomainName", profile.hostname()),
+        ("TargetDomainName", domain),
         ("LogonType", kind.to_owned()),
         ("LogonProcessName", "User32 ".to_owned()),
         ("IpAddress", address.to_owned()),

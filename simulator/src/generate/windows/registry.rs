@@ -18,7 +18,7 @@ const UNINSTALL: &str = r"software\microsoft\windows\currentversion\uninstall";
 const PROFILES: &str = r"software\microsoft\windows nt\currentversion\profilelist";
 
 const STORE: &str = r"software\microsoft\windows\currentversion\appx\appxalluserstore";
-const STORE_PACKAGES: &str = r"software\microsoft\windows\currentversion\appx\appxalluserstore\applications";
+const FOR_EVERYBODY: &str = r"software\microsoft\windows\currentversion\appx\appxalluserstore\applications";
 
 /// Keys in which nothing is that an agent reads, but which are on every machine.
 const OTHERS: [&str; 3] = [
@@ -96,13 +96,25 @@ pub(crate) fn registry_subkeys(profile: &Profile, key: &RegistryKey) -> io::Resu
         STORE if programs::store_packages(profile).is_empty() => Err(io::ErrorKind::NotFound.into()),
         STORE => Ok(["Applications", "EndOfLife", "S-1-5-18"]
             .map(str::to_owned)
-            .into()),
-        STORE_PACKAGES => Ok(programs::store_packages(profile)
             .into_iter()
-            .map(|(name, version)| format!("{name}_{version}_x64__8wekyb3d8bbwe"))
-            .chain(["Broken".to_owned()])
+            .chain(people(profile))
             .collect()),
-        _ => names_below(&path, &on_the_way()),
+        FOR_EVERYBODY => {
+            let packages = programs::store_packages(profile).into_iter();
+            let provisioned = packages.filter_map(|package| package.provisioned());
+            Ok(provisioned.chain(["Broken".to_owned()]).collect())
+        }
+        _ => match below(&path, STORE) {
+            Some(sid)
+                if people(profile)
+                    .iter()
+                    .any(|known| known.eq_ignore_ascii_case(sid)) =>
+            {
+                let packages = programs::store_packages(profile).into_iter();
+                Ok(packages.map(|package| package.full_name()).collect())
+            }
+            _ => names_below(&path, &on_the_way()),
+        },
     }
 }
 
@@ -194,15 +206,22 @@ fn program_values(program: &Program) -> Values {
 }
 
 fn profile_sids(profile: &Profile) -> Vec<String> {
-    let machine = profile.machine_sid();
-    let accounts = profile.accounts();
-    let people = accounts.iter().filter(|person| person.home.is_some());
-    let people = people.map(|person| format!("{machine}-{}", person.number));
     ["S-1-5-18", "S-1-5-19", "S-1-5-20"]
         .into_iter()
         .map(str::to_owned)
-        .chain(people)
+        .chain(people(profile))
         .collect()
+}
+
+/// Security ids of those who have logged in once, and so have a profile.
+fn people(profile: &Profile) -> Vec<String> {
+    let machine = profile.machine_sid();
+    let accounts = profile.accounts().into_iter();
+    let local = accounts
+        .filter(|person| person.home.is_some())
+        .map(|person| format!("{machine}-{}", person.number));
+    let directory = profile.directory_users().into_iter();
+    local.chain(directory.map(|user| user.entra_sid())).collect()
 }
 
 fn profile_values(profile: &Profile, sid: &str) -> io::Result<Values> {
@@ -212,6 +231,10 @@ fn profile_values(profile: &Profile, sid: &str) -> io::Result<Values> {
         "s-1-5-19" => Ok(image(r"%systemroot%\ServiceProfiles\LocalService".into())),
         "s-1-5-20" => Ok(image(r"%systemroot%\ServiceProfiles\NetworkService".into())),
         _ => {
+            let mut directory = profile.directory_users().into_iter();
+            if let Some(user) = directory.find(|user| user.entra_sid().eq_ignore_ascii_case(sid)) {
+                return Ok(image(user.windows_home()));
+            }
             let machine = profile.machine_sid().to_lowercase();
             let is_it = |number: u32| format!("{machine}-{number}") == sid;
             let person = profile.accounts().into_iter().find(|person| is_it(person.number));

@@ -183,7 +183,14 @@ fn licences(profile: &Profile) -> Vec<WmiRow> {
     vec![
         product(WINDOWS_ID, 0, Value::Null),
         product(WINDOWS_ID, if profile.activated { 1 } else { 5 }, key.into()),
-        // An activated Office says nothing about Windows.
+        // Updates that were bought in addition say nothing about Windows itself.
+        row([
+            ("ApplicationID", WINDOWS_ID.into()),
+            ("LicenseIsAddon", true.into()),
+            ("LicenseStatus", json!(1)),
+            ("PartialProductKey", "2YYYY".into()),
+        ]),
+        // Neither does an activated Office.
         product(OFFICE_ID, 1, "7GXXX".into()),
     ]
 }

@@ -1,6 +1,7 @@
 //! Network interfaces, from the IP helper.
 
-use super::text::{check, from_pointer};
+use super::text::{check, from_pointer, from_wide};
+use crate::host::system::suffixes::Connection;
 use crate::host::{HostError, Interface, InterfaceAddress, Result};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,6 +10,7 @@ use windows::Win32::NetworkManagement::IpHelper::{
     GAA_FLAG_SKIP_ANYCAST, GAA_FLAG_SKIP_DNS_SERVER, GAA_FLAG_SKIP_MULTICAST, GetAdaptersAddresses,
     IF_TYPE_SOFTWARE_LOOPBACK, IP_ADAPTER_ADDRESSES_LH,
 };
+use windows::Win32::NetworkManagement::Ndis::IfOperStatusUp;
 use windows::Win32::Networking::WinSock::{
     AF_INET, AF_INET6, AF_UNSPEC, SOCKADDR_IN, SOCKADDR_IN6, SOCKET_ADDRESS,
 };
@@ -20,16 +22,29 @@ const ATTEMPTS: u32 = 5;
 
 /// The interfaces with their addresses, in the system's order.
 pub(super) fn list() -> Result<Vec<Interface>> {
+    each(|adapter| Some(interface(adapter)))
+}
+
+/// The connections that are up, in the system's order.
+pub(super) fn connections() -> Result<Vec<Connection>> {
+    each(|adapter| {
+        let is_one = adapter.OperStatus == IfOperStatusUp && adapter.IfType != IF_TYPE_SOFTWARE_LOOPBACK;
+        is_one.then(|| connection(adapter))
+    })
+}
+
+/// What is made of each of the system's adapters.
+fn each<T>(make: impl Fn(&IP_ADAPTER_ADDRESSES_LH) -> Option<T>) -> Result<Vec<T>> {
     let buffer = adapters().map_err(|error| HostError::new("list", "network interfaces", error))?;
-    let mut interfaces = Vec::new();
+    let mut made = Vec::new();
     let mut next: *const IP_ADAPTER_ADDRESSES_LH = buffer.as_ptr().cast();
     while !buffer.is_empty() && !next.is_null() {
         // SAFETY: the system has filled the buffer with a list of these, which ends with null.
         let adapter = unsafe { &*next };
-        interfaces.push(interface(adapter));
+        made.extend(make(adapter));
         next = adapter.Next;
     }
-    Ok(interfaces)
+    Ok(made)
 }
 
 /// The system's list, in words since it has pointers in it; empty where there is none.
@@ -77,6 +92,28 @@ fn interface(adapter: &IP_ADAPTER_ADDRESSES_LH) -> Interface {
         mac: hardware_address(adapter.PhysicalAddress.get(..length).unwrap_or_default()),
         loopback: adapter.IfType == IF_TYPE_SOFTWARE_LOOPBACK,
         addresses,
+    }
+}
+
+fn connection(adapter: &IP_ADAPTER_ADDRESSES_LH) -> Connection {
+    // SAFETY: a text of the system's list.
+    let mut suffixes = vec![unsafe { from_pointer(adapter.DnsSuffix) }];
+    let mut next = adapter.FirstDnsSuffix;
+    while !next.is_null() {
+        // SAFETY: part of the system's list, which ends with null.
+        let suffix = unsafe { &*next };
+        suffixes.push(from_wide(&suffix.String).to_string_lossy().into_owned());
+        next = suffix.Next;
+    }
+    let name = adapter.AdapterName;
+    Connection {
+        key: if name.is_null() {
+            String::new()
+        } else {
+            // SAFETY: a text of the system's list.
+            String::from_utf8_lossy(unsafe { name.as_bytes() }).into_owned()
+        },
+        suffixes,
     }
 }
 
@@ -137,6 +174,17 @@ mod tests {
             found.cloned()
         };
         assert_eq!(address(loopback).unwrap().prefix, 8, "{interfaces:?}");
+    }
+
+    #[test]
+    fn connections_have_the_keys_of_their_settings() {
+        let connections = connections().unwrap();
+        assert!(
+            connections
+                .iter()
+                .all(|connection| connection.key.starts_with('{') && connection.key.ends_with('}')),
+            "{connections:?}"
+        );
     }
 
     #[test]

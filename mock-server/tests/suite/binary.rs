@@ -209,7 +209,14 @@ fn bad_input_fails_in_one_line_with_its_cause() {
     assert_fails(
         &["--config", "/no/such.toml"],
         2,
-        &["/no/such.toml", "No such file"],
+        &[
+            "/no/such.toml",
+            if cfg!(windows) {
+                "os error 3"
+            } else {
+                "No such file"
+            },
+        ],
     );
     for url in [
         "oracle://user:name@host/db",
@@ -250,7 +257,7 @@ fn a_taken_port_is_named() {
     assert_fails(
         &["--database", "sqlite::memory:", "--listen", &addr],
         1,
-        &[&addr, "in use"],
+        &[&addr, if cfg!(windows) { "os error 10048" } else { "in use" }],
     );
 }
 

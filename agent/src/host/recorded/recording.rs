@@ -226,8 +226,13 @@ impl CommandEntry {
 pub fn key(os: Os, path: &Path) -> String {
     let path = path.to_string_lossy();
     if os != Os::Windows {
-        // This program may run on Windows and have joined the path's parts as there.
-        return path.replace(std::path::MAIN_SEPARATOR, "/");
+        // This program may run on Windows and have joined the path's parts as there. Devices' names, which no agent joins to
+        // anything, have backslashes of their own (`\x20`).
+        return if path.starts_with("/dev/") {
+            path.into_owned()
+        } else {
+            path.replace(std::path::MAIN_SEPARATOR, "/")
+        };
     }
     let slashes = path.replace('\\', "/");
     match slashes.split_once(':') {

@@ -57,11 +57,10 @@ impl<'a> BlockDevices<'a> {
 
     /// The other devices of a file system, of which mountinfo names one only.
     fn members_of_btrfs(&self, device: &str) -> Vec<String> {
-        let folder = Path::new("/sys/fs/btrfs");
-        let file_systems = self.host.list_folder(folder).unwrap_or_default();
-        let members = file_systems
-            .iter()
-            .filter_map(|uuid| self.host.list_folder(&folder.join(uuid).join("devices")).ok());
+        let folder = "/sys/fs/btrfs";
+        let file_systems = self.host.list_folder(Path::new(folder)).unwrap_or_default();
+        let devices = file_systems.iter().map(|uuid| format!("{folder}/{uuid}/devices"));
+        let members = devices.filter_map(|devices| self.host.list_folder(Path::new(&devices)).ok());
         let mut members = members.filter(|members| members.iter().any(|member| member == device));
         let members = members.next().unwrap_or_default();
         members.into_iter().filter(|member| member != device).collect()
@@ -102,7 +101,7 @@ fn links(host: &dyn Host, folder: &str) -> BTreeMap<String, String> {
     // There is no such folder where no device has a label.
     let names = listed(host.list_folder(Path::new(folder)));
     let links = names.into_iter().filter_map(|name| {
-        let target = host.read_link(&Path::new(folder).join(&name)).ok()?;
+        let target = host.read_link(Path::new(&format!("{folder}/{name}"))).ok()?;
         Some((
             base_name(&target.to_string_lossy()).to_owned(),
             unescape_hex(&name),

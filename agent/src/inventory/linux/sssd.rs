@@ -52,7 +52,7 @@ impl Directory {
             .flatten()
             .filter(|name| name.starts_with("cache_") && name.ends_with(".ldb"));
         let users = caches.flat_map(|name| {
-            let file = host.read_file(&Path::new(FOLDER).join(name));
+            let file = host.read_file(Path::new(&format!("{FOLDER}/{name}")));
             let users = file.map_err(Into::into).and_then(|file| parse(&file));
             field("logins.guid", users).unwrap_or_default()
         });

@@ -48,7 +48,7 @@ server-load *ARGS:
 portable *ARGS:
     ci/build-portable {{ARGS}}
 
-# The agent for Windows: lints, tests under wine
+# Everything for Windows: lints, tests under wine
 windows:
     ci/cross/windows
 
@@ -60,7 +60,7 @@ windows-program:
 windows-installer *ARGS:
     ci/cross/windows-installer {{ARGS}}
 
-# The agent for Windows and its setup under wine against a mock server
+# The agent for Windows and its setup, under wine or on Windows, against a mock server
 windows-e2e *ARGS:
     ci/cross/windows-e2e {{ARGS}}
 

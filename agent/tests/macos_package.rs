@@ -4,6 +4,9 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
+use oco_agent::config;
+use oco_agent::host::recorded::{RecordedHost, Recording};
+use oco_agent::host::{Host, Visibility};
 use plist::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -401,4 +404,33 @@ fn removal_leaves_configuration_and_checks_unless_it_is_to_leave_nothing() {
         }
         assert_eq!(mac.calls(), [format!("pkgutil --forget {LABEL}")]);
     }
+}
+
+#[test]
+fn a_new_configuration_reports_the_accounts_of_a_mac() {
+    let stage = tempfile::tempdir().unwrap();
+    let packing = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ci/package-macos");
+    let output = Command::new(packing)
+        .arg("--stage")
+        .arg(stage.path())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let example = stage.path().join("opt/oco-agent/oco-agent.ini.example");
+    assert_eq!(example.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let machine = serde_json::json!({
+        "os": "macos", "hostname": "mac", "kernel": {"release": "24.1.0", "machine": "arm64"},
+        "uptime_s": 1.0, "now": "2026-11-22T06:00:00Z",
+    });
+    let host = RecordedHost::new(Recording::new(serde_json::from_value(machine).unwrap()));
+    let path = Path::new("/opt/oco-agent/oco-agent.ini");
+    let content = std::fs::read(example).unwrap();
+    host.write_file(path, &content, Visibility::Private).unwrap();
+    let examination = config::examine(&host, path).unwrap();
+    assert_eq!(*examination.config.local_users.start(), 500);
+    assert_eq!(examination.warnings, [String::new(); 0]);
 }

@@ -192,7 +192,7 @@ fn read(host: &dyn Host, path: &Path) -> Timestamp {
 }
 
 fn write(host: &dyn Host, path: &Path, timestamp: Timestamp) -> Result<(), HostError> {
-    host.write_file(path, timestamp.to_string().as_bytes(), Visibility::Public)
+    host.write_file(path, timestamp.to_string().as_bytes(), Visibility::Private)
 }
 
 #[cfg(test)]

@@ -3,12 +3,18 @@
 
 use crate::support::mock::MockServer;
 use crate::support::windows::{self, named, registry, turn};
-use crate::support::{REGISTRATION_KEY, stderr, wait_for};
-use serde_json::json;
+use crate::support::{REGISTRATION_KEY, stderr, wait_at_most, wait_for};
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Output;
+use std::time::Duration;
 
 const FOLDER: &str = r"C:\Program Files\OCO Agent";
+const PROGRAM: &str = "oco-agent.exe";
+/// What is the service before a setup has replaced it.
+const OLDER: &str = "older-agent.exe";
+/// As long as a setup waits for a service that cannot stop, and then the scheduler.
+const LONG: Duration = Duration::from_secs(180);
 const UNINSTALL: &str = r"HKLM\Software\Microsoft\Windows\CurrentVersion\Uninstall\OCO Agent";
 const SERVICE: &str = r"HKLM\System\CurrentControlSet\Services\oco-agent";
 
@@ -99,10 +105,38 @@ impl Computer {
     }
 
     fn agent(&self, arguments: &[&str]) -> Output {
-        windows::run(self.installed("oco-agent.exe"))
+        self.run(PROGRAM, arguments)
+    }
+
+    /// Runs an installed program.
+    fn run(&self, program: &str, arguments: &[&str]) -> Output {
+        windows::run(self.installed(program))
             .args(arguments)
             .output()
             .unwrap()
+    }
+
+    /// Makes it a computer whose service is another program, as before version 2, though that one does what this agent does.
+    fn install_older(&self) {
+        std::fs::create_dir_all(self.installed("")).unwrap();
+        std::fs::copy(named("OCO_WINDOWS_AGENT").unwrap(), self.installed(OLDER)).unwrap();
+        let config = format!(
+            "[agent]\r\nquery-interval = 1\r\nagent-key = {REGISTRATION_KEY}\r\n\r\n\
+             [server]\r\napi-url = {}\r\nserver-key =\r\n",
+            self.server.agent_url
+        );
+        std::fs::write(self.installed("oco-agent.ini"), config).unwrap();
+        for action in ["install", "start"] {
+            let output = self.run(OLDER, &["service", action]);
+            assert!(output.status.success(), "{action}: {}", stderr(&output));
+        }
+    }
+
+    /// The end of a job that runs the setup.
+    fn wait_for_setup(&self, deployment: i64) -> Value {
+        let ended = |job: &Value| job["state"] == "succeeded" || job["state"] == "failed";
+        let find = || self.server.jobs(deployment).into_iter().find(ended);
+        wait_at_most(LONG, "the setup", find)
     }
 
     fn is_registered(&self) -> Option<()> {
@@ -111,8 +145,10 @@ impl Computer {
 
     /// Makes it a computer without the agent, whatever a test has left.
     fn clean(&self) {
-        if self.installed("oco-agent.exe").exists() {
-            self.agent(&["service", "delete"]);
+        for program in [PROGRAM, OLDER] {
+            if self.installed(program).exists() {
+                self.run(program, &["service", "delete"]);
+            }
         }
         let _ = std::fs::remove_dir_all(self.installed(""));
         registry(&["delete", UNINSTALL, "/f"]);
@@ -132,6 +168,11 @@ fn value(key: &str, name: &str) -> String {
     let line = text.lines().find_map(|line| line.trim().strip_prefix(name));
     let value = line.and_then(|line| line.split_once("REG_")?.1.split_once(char::is_whitespace));
     value.map_or(String::new(), |(_, value)| value.trim().to_owned())
+}
+
+/// What the service is started by.
+fn command_line() -> String {
+    format!("\"{FOLDER}\\{PROGRAM}\" service run")
 }
 
 #[test]
@@ -157,8 +198,7 @@ fn it_installs_silently_upgrades_itself_by_a_job_and_uninstalls_without_a_trace(
         !windows::others_can_read(&computer.installed("oco-agent.ini")),
         "others can read the configuration"
     );
-    let program = format!("\"{FOLDER}\\oco-agent.exe\" service run");
-    assert_eq!(value(SERVICE, "ImagePath"), program);
+    assert_eq!(value(SERVICE, "ImagePath"), command_line());
     assert_eq!(value(SERVICE, "Start"), "0x2", "it starts with the computer");
     assert_eq!(value(UNINSTALL, "DisplayVersion"), env!("CARGO_PKG_VERSION"));
     wait_for("the service's registration", || computer.is_registered());
@@ -181,8 +221,7 @@ fn it_installs_silently_upgrades_itself_by_a_job_and_uninstalls_without_a_trace(
     ];
     let package = computer.server.package("oco-agent", procedure, "0", &files);
     let deployment = computer.server.deploy(&[package], 0);
-    let ended = |job: &serde_json::Value| job["state"] == "succeeded" || job["state"] == "failed";
-    let job = computer.server.wait_for_job(deployment, ended);
+    let job = computer.wait_for_setup(deployment);
     assert_eq!(
         (&job["state"], &job["return_code"]),
         (&json!("succeeded"), &json!(0)),
@@ -211,6 +250,35 @@ fn it_installs_silently_upgrades_itself_by_a_job_and_uninstalls_without_a_trace(
         gone.then_some(())
     });
     assert_eq!(value(SERVICE, "ImagePath"), "", "the service is gone");
+}
+
+#[test]
+fn a_job_of_an_older_agent_replaces_that_agent() {
+    let Some(computer) = Computer::start() else { return };
+    computer.install_older();
+    wait_for("the older agent's registration", || computer.is_registered());
+    let setup = std::fs::read(&computer.setup).unwrap();
+    let files = [("setup.exe", setup.as_slice())];
+    let package = computer
+        .server
+        .package("oco-agent", "setup.exe /SILENT", "0", &files);
+    let job = computer.wait_for_setup(computer.server.deploy(&[package], 0));
+    assert_eq!(
+        (&job["state"], &job["return_code"]),
+        (&json!("succeeded"), &json!(0)),
+        "{job}"
+    );
+    assert_eq!(value(SERVICE, "ImagePath"), command_line());
+    // The older one stops once it has told of its job, and the scheduler starts the new one; wine has none.
+    wait_at_most(LONG, "the new agent", || {
+        let runs = if cfg!(windows) {
+            let state = windows::run("sc").args(["query", "oco-agent"]).output().unwrap();
+            String::from_utf8_lossy(&state.stdout).contains("RUNNING")
+        } else {
+            computer.agent(&["service", "start"]).status.success()
+        };
+        runs.then_some(())
+    });
 }
 
 #[test]

@@ -245,8 +245,13 @@ pub(crate) fn signal(process: &Child, name: &str) {
 }
 
 /// Asks again and again until there is an answer, for a minute at most.
-pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(60);
+pub(crate) fn wait_for<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    wait_at_most(Duration::from_secs(60), what, condition)
+}
+
+/// As [`wait_for`], for what takes its time.
+pub(crate) fn wait_at_most<T>(limit: Duration, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
     loop {
         if let Some(value) = condition() {
             return value;

@@ -80,6 +80,8 @@ fn control_service(cli: &Cli, action: &ServiceAction, paths: &Paths, host: &Syst
             (cli.command, cli.daemon) = (None, true);
             service::run(&paths.config.clone(), move || {
                 let host = Arc::new(SystemHost::new(&paths.staging));
+                service::forget_restart(host.as_ref());
+                host.unload_left_registries();
                 let result = check_in(&cli, &paths, host);
                 if let Err(error) = &result {
                     // The log may not have been started.

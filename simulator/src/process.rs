@@ -61,12 +61,11 @@ fn cpu_seconds() -> Option<f64> {
 #[cfg(unix)]
 pub fn raise_open_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    // The least of what a Mac takes, whose own limit says that there is none.
+    const MAC: u64 = 10_240;
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+    let raise = |current| setrlimit(Resource::Nofile, Rlimit { current, ..limit });
+    if let Err(error) = raise(limit.maximum).or_else(|_| raise(Some(limit.maximum.unwrap_or(MAC).min(MAC)))) {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }
 }

@@ -237,6 +237,7 @@ fn a_server_with_another_key_or_none_is_not_obeyed() {
     }
 }
 
+#[cfg(target_os = "linux")] // chpasswd, journalctl
 #[test]
 fn a_server_of_today_is_told_job_states_and_passwords_and_its_answers_are_checked() {
     let answer = |request: &Captured| {

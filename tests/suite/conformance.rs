@@ -107,12 +107,14 @@ fn assert_all_duties_done(server: &MockServer, agent: &Agent) {
     );
 }
 
+#[cfg(target_os = "linux")] // chpasswd, journalctl
 #[test]
 fn a_signed_agent_is_not_found_fault_with() {
     let (server, agent) = a_day("signed", &[], &["--force"]);
     assert_all_duties_done(&server, &agent);
 }
 
+#[cfg(target_os = "linux")] // chpasswd, journalctl
 #[test]
 fn a_keyed_agent_is_not_found_fault_with_by_a_server_of_today() {
     let (server, agent) = a_day("keyed", &[], &["--force"]);
@@ -124,6 +126,7 @@ fn a_keyed_agent_is_not_found_fault_with_by_a_server_of_2022() {
     a_day("keyed", &["--server-generation", "2022"], &[]);
 }
 
+#[cfg(target_os = "linux")] // chpasswd, journalctl
 #[test]
 fn agents_of_both_generations_live_with_the_json_of_every_php() {
     for quirks in ["7", "off"] {

@@ -79,6 +79,7 @@ fn decrypt(request: &Captured, number: usize) -> (String, String, bool) {
     )
 }
 
+#[cfg(target_os = "linux")] // chpasswd, journalctl
 #[test]
 fn passwords_are_set_once_stored_and_revoked_where_that_fails() {
     let rules = json!([
@@ -164,6 +165,7 @@ fn nothing_is_set_where_the_server_refused_or_its_answer_is_lost() {
     }
 }
 
+#[cfg(target_os = "linux")] // chpasswd, journalctl
 #[test]
 fn events_are_reported_once_and_only_if_there_are_any() {
     let mut params = hello(Some(SERVER_KEY), Some(AGENT_KEY));
@@ -218,6 +220,7 @@ fn events_are_reported_once_and_only_if_there_are_any() {
     );
 }
 
+#[cfg(target_os = "linux")] // chpasswd, journalctl
 #[test]
 fn events_and_passwords_do_not_depend_on_the_inventory() {
     let mut params = hello(Some(SERVER_KEY), Some(AGENT_KEY));

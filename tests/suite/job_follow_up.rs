@@ -83,6 +83,7 @@ impl Setup {
     }
 }
 
+#[cfg(target_os = "linux")] // `wall` takes the message as arguments
 #[test]
 fn users_are_told_of_the_restart_and_no_further_job_runs_before_it() {
     let setup = Setup::new("ada tty1 2026-11-22 06:00\\n");

@@ -102,7 +102,9 @@ fn a_new_registration_takes_nothing_away_with_its_first_answer() {
 fn a_policy_in_a_folder_that_others_can_write_to_is_refused_and_the_folder_is_named() {
     let server = MockServer::start();
     let agent = Agent::new(&server.agent_url);
-    let (shared, victim) = (agent.folder().join("shared"), agent.folder().join("victim"));
+    // On a Mac, the way to temporary folders leads over a link, which the agent resolves.
+    let own = agent.folder().canonicalize().unwrap();
+    let (shared, victim) = (own.join("shared"), own.join("victim"));
     for folder in [&shared, &victim] {
         std::fs::create_dir(folder).unwrap();
     }

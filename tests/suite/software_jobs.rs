@@ -192,6 +192,7 @@ fn a_job_that_closes_its_output_is_still_bound_by_the_time_limit() {
     );
 }
 
+#[cfg(target_os = "linux")] // `stat -c`
 #[cfg(unix)]
 #[test]
 fn a_job_without_a_package_runs_in_a_private_folder() {
@@ -239,6 +240,7 @@ impl Drop for Process {
     }
 }
 
+#[cfg(target_os = "linux")] // setsid
 #[test]
 fn a_job_over_its_time_limit_is_killed_with_all_its_processes() {
     let (server, agent) = registered();
@@ -270,6 +272,7 @@ fn a_job_over_its_time_limit_is_killed_with_all_its_processes() {
     assert!(agent.staging_is_empty());
 }
 
+#[cfg(target_os = "linux")] // setsid
 #[test]
 fn what_a_successful_job_leaves_running_lives_on_and_does_not_hold_up_the_agent() {
     let (server, agent) = registered();
@@ -331,6 +334,7 @@ fn a_job_finds_its_input_closed_and_the_usual_mask_for_new_files() {
     assert_eq!(server.jobs(deployment)[0]["output"], "1\n0022\n");
 }
 
+#[cfg(target_os = "linux")] // setsid
 #[test]
 fn a_second_signal_ends_the_agent_and_the_job() {
     let (server, agent) = registered();

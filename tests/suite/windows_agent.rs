@@ -284,6 +284,8 @@ fn it_is_a_service_that_finishes_its_job_before_it_stops() {
         let output = computer.agent(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
     };
+    // The service is another user than this test, and wants a folder that is nobody's but administrators'.
+    must(&["service", "configure"]);
     must(&["service", "install"]);
     let _service = Service(&computer);
     must(&["service", "start"]);

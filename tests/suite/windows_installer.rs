@@ -143,6 +143,38 @@ impl Computer {
         (self.server.get("computers")["total"].as_u64()? > 0).then_some(())
     }
 
+    /// The process of the service, if it runs; wine's tool does not tell.
+    #[cfg(windows)]
+    fn service_process(&self) -> Option<String> {
+        let state = windows::run("sc")
+            .args(["queryex", "oco-agent"])
+            .output()
+            .unwrap();
+        let state = String::from_utf8_lossy(&state.stdout).into_owned();
+        let process = state.lines().find_map(|line| line.trim().strip_prefix("PID"))?;
+        let process = process.trim_start_matches([' ', ':']).trim().to_owned();
+        (state.contains("RUNNING") && process != "0").then_some(process)
+    }
+
+    #[cfg(unix)]
+    fn service_process(&self) -> Option<String> {
+        None
+    }
+
+    /// Waits until the service runs as another process than before. Wine has no scheduler, and its service manager does not start
+    /// it again by itself.
+    fn wait_for_service(&self, before: Option<&str>) {
+        wait_at_most(LONG, "the service to start again", || {
+            if cfg!(windows) {
+                self.service_process()
+                    .filter(|now| before != Some(now))?;
+                return Some(());
+            }
+            let started = self.agent(&["service", "start"]);
+            started.status.success().then_some(())
+        });
+    }
+
     /// Makes it a computer without the agent, whatever a test has left.
     fn clean(&self) {
         for program in [PROGRAM, OLDER] {
@@ -208,6 +240,7 @@ fn it_installs_silently_upgrades_itself_by_a_job_and_uninstalls_without_a_trace(
     assert_ne!(computer.setting("agent-key"), REGISTRATION_KEY);
 
     computer.check_in_often();
+    let before_upgrade = computer.service_process();
     // An upgrade that is ordered as a job, as computers without anybody at them get it.
     let before = computer.config();
     let setup = std::fs::read(&computer.later).unwrap();
@@ -233,11 +266,7 @@ fn it_installs_silently_upgrades_itself_by_a_job_and_uninstalls_without_a_trace(
         let log = std::fs::read_to_string(computer.installed("oco-agent.log")).unwrap_or_default();
         log.contains("leaving once no job runs").then_some(())
     });
-    // Wine's service manager does not start it again by itself, as Windows' does.
-    wait_for("the service to start again", || {
-        let started = computer.agent(&["service", "start"]);
-        started.status.success().then_some(())
-    });
+    computer.wait_for_service(before_upgrade.as_deref());
 
     let uninstall = windows::run(computer.installed("uninstall.exe"))
         .arg("/S")
@@ -256,6 +285,7 @@ fn it_installs_silently_upgrades_itself_by_a_job_and_uninstalls_without_a_trace(
 fn a_job_of_an_older_agent_replaces_that_agent() {
     let Some(computer) = Computer::start() else { return };
     computer.install_older();
+    let older = computer.service_process();
     wait_for("the older agent's registration", || computer.is_registered());
     let setup = std::fs::read(&computer.setup).unwrap();
     let files = [("setup.exe", setup.as_slice())];
@@ -269,16 +299,8 @@ fn a_job_of_an_older_agent_replaces_that_agent() {
         "{job}"
     );
     assert_eq!(value(SERVICE, "ImagePath"), command_line());
-    // The older one stops once it has told of its job, and the scheduler starts the new one; wine has none.
-    wait_at_most(LONG, "the new agent", || {
-        let runs = if cfg!(windows) {
-            let state = windows::run("sc").args(["query", "oco-agent"]).output().unwrap();
-            String::from_utf8_lossy(&state.stdout).contains("RUNNING")
-        } else {
-            computer.agent(&["service", "start"]).status.success()
-        };
-        runs.then_some(())
-    });
+    // The older one stops once it has told of its job.
+    computer.wait_for_service(older.as_deref());
 }
 
 #[test]

@@ -8,7 +8,11 @@
 ; missing; 3 files cannot be written; 4 the configuration and 5 the service cannot be set up.
 
 Unicode true
-Target amd64-unicode
+; NSIS for Windows makes setups of 32 bits only.
+!ifndef TARGET
+    !define TARGET amd64-unicode
+!endif
+Target ${TARGET}
 SetCompressor /SOLID lzma
 RequestExecutionLevel admin
 ManifestSupportedOS all

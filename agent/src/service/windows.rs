@@ -3,6 +3,7 @@
 mod log;
 
 use super::{DISPLAY_NAME, NAME, restart};
+use crate::errors::with_causes;
 use crate::host::{Command, Host, HostError, Visibility};
 use crate::signals;
 use log::LogFile;
@@ -35,6 +36,10 @@ const RECOVERY: Duration = Duration::from_secs(60);
 const FORGIVEN: Duration = Duration::from_secs(24 * 3600);
 /// The system has started it, as it does at its own start.
 const ALREADY_RUNNING: i32 = 1056;
+/// It starts or stops, and takes no control meanwhile.
+const CANNOT_STOP_NOW: i32 = 1061;
+/// It has ended.
+const NOT_RUNNING: i32 = 1062;
 /// There is no service of that name.
 const NOT_THERE: i32 = 1060;
 /// There is a service of that name.
@@ -213,7 +218,13 @@ pub fn stop() -> Result<()> {
     if status.current_state == ServiceState::Stopped {
         return Ok(());
     }
-    service.stop().map_err(manager("stop"))?;
+    match service.stop() {
+        // It stops already, or has just ended.
+        Err(error) if is_code(&error, CANNOT_STOP_NOW) || is_code(&error, NOT_RUNNING) => {}
+        stopped => {
+            stopped.map_err(manager("stop"))?;
+        }
+    }
     wait_for(&service, ServiceState::Stopped, STOP_TIME)
 }
 
@@ -360,10 +371,9 @@ fn status(state: ServiceState, checkpoint: u32, error: u32) -> ServiceStatus {
 /// Has the scheduler start the service again in a minute and, should it not be ready then, each minute after it, also if an
 /// installer registers it anew meanwhile.
 pub fn restart_later(host: &dyn Host, state_folder: &Path) -> Result<()> {
-    let root = std::env::var_os("SystemRoot").unwrap_or_else(|| r"C:\Windows".into());
     let now = jiff::Timestamp::try_from(host.now())
         .map_err(|error| HostError::new("read", "the clock", io::Error::other(error)))?;
-    let task = restart::task(now, &PathBuf::from(root).join("System32"));
+    let task = restart::task(now, &system_folder());
     let file = state_folder.join("oco-agent-restart.xml");
     host.write_file(&file, task.as_bytes(), Visibility::Private)?;
     let path = file.display().to_string();
@@ -378,6 +388,29 @@ pub fn restart_later(host: &dyn Host, state_folder: &Path) -> Result<()> {
         Some(0) => Ok(()),
         code => Err(ServiceError::Scheduler(code)),
     }
+}
+
+/// Takes back what [`restart_later`] has asked for: the service runs, and whoever stops it from now on wants it stopped.
+pub fn forget_restart(host: &dyn Host) {
+    if !host.exists(&system_folder().join("Tasks").join(restart::TASK)) {
+        return;
+    }
+    let command = Command {
+        program: "schtasks",
+        args: &["/delete", "/f", "/tn", restart::TASK],
+        time_limit: Duration::from_secs(30),
+    };
+    let kept = match host.run(&command) {
+        Ok(output) if output.code == Some(0) => return,
+        Ok(output) => format!("exit code {:?}", output.code),
+        Err(error) => with_causes(&error).to_string(),
+    };
+    tracing::warn!(reason = %kept, "the scheduler keeps the task that starts the service");
+}
+
+fn system_folder() -> PathBuf {
+    let root = std::env::var_os("SystemRoot").unwrap_or_else(|| r"C:\Windows".into());
+    PathBuf::from(root).join("System32")
 }
 
 #[cfg(test)]

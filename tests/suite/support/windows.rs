@@ -73,8 +73,13 @@ pub(crate) fn others_can_read(file: &Path) -> bool {
 #[cfg(windows)]
 pub(crate) fn others_can_read(file: &Path) -> bool {
     let list = format!("(Get-Acl -LiteralPath '{}').Sddl", file.display());
-    let output = run("powershell").args(["-NoProfile", "-Command", &list]).output();
-    let output = output.unwrap();
+    let mut powershell = run("powershell");
+    // That of a newer one is not for this one.
+    powershell.env_remove("PSModulePath");
+    let output = powershell
+        .args(["-NoProfile", "-Command", &list])
+        .output()
+        .unwrap();
     let list = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(list.contains("D:"), "{list} {}", stderr(&output));
     // Users, everybody, whoever has logged on, whoever is at the computer, guests.

@@ -80,10 +80,14 @@ impl SystemHost {
         acl::protect(folder)
     }
 
-    /// Takes note of what agents left behind that were killed, and unloads users' registries that they had loaded. To be called
-    /// before anything is staged, and when no other agent can run.
+    /// Unloads users' registries that a killed agent had loaded. For the service: another agent may be using them otherwise.
+    pub fn unload_left_registries(&self) {
+        hives::unload_leftovers();
+    }
+
+    /// Takes note of what agents left behind that were killed. To be called before anything is staged, and when no other
+    /// agent can run.
     pub fn note_leftovers(&self) -> Result<()> {
-        hives::unload_leftovers()?;
         self.leftovers.note(&self.staging_root)
     }
 

@@ -247,6 +247,7 @@ mod tests {
         all_writers_gone(alive).await;
     }
 
+    #[cfg(target_os = "linux")] // setsid
     #[tokio::test]
     async fn what_it_left_in_the_background_survives_its_regular_end() {
         let folder = tempfile::tempdir().unwrap();

@@ -12,8 +12,8 @@ use windows::Win32::Foundation::{
 use windows::Win32::System::EventLog::{
     EVT_HANDLE, EVT_SUBSCRIBE_NOTIFY_ACTION, EvtClose, EvtCreateBookmark, EvtNext, EvtQuery,
     EvtQueryChannelPath, EvtQueryReverseDirection, EvtRender, EvtRenderEventXml, EvtSeek,
-    EvtSeekRelativeToBookmark, EvtSeekRelativeToFirst, EvtSubscribe, EvtSubscribeActionDeliver,
-    EvtSubscribeToFutureEvents, EvtUpdateBookmark,
+    EvtSeekRelativeToBookmark, EvtSeekRelativeToFirst, EvtSeekStrict, EvtSubscribe,
+    EvtSubscribeActionDeliver, EvtSubscribeToFutureEvents, EvtUpdateBookmark,
 };
 use windows::Win32::System::Rpc::RPC_S_INVALID_BOUND;
 use windows::core::{HRESULT, PCWSTR};
@@ -72,7 +72,9 @@ fn run(channel: &str, query: &str, consume: &mut dyn FnMut(&str) -> ControlFlow<
                     place.left_out += 1;
                 }
                 results = open(channel, query)?;
-                place.find_in(&results)?;
+                if !place.is_in(&results) {
+                    return Ok(());
+                }
             }
             // The newest ones are what matters; a log of gigabytes may have no more of them.
             Batch::TooSlow if place.is_known => {
@@ -150,8 +152,9 @@ impl Place {
         Ok(())
     }
 
-    /// Goes there in results that were opened anew. New events may have come before those.
-    fn find_in(&self, results: &Handle) -> io::Result<()> {
+    /// Goes there in results that were opened anew: new events may have come before those. False: there is nothing behind it, or
+    /// newer events have taken the place of the bookmark's.
+    fn is_in(&self, results: &Handle) -> bool {
         let (bookmark, position, from) = if self.is_known {
             (
                 Some(self.bookmark.0),
@@ -162,7 +165,7 @@ impl Place {
             (None, self.left_out, EvtSeekRelativeToFirst)
         };
         // SAFETY: both handles are open.
-        unsafe { EvtSeek(results.0, position, bookmark, None, from.0) }.map_err(error)
+        unsafe { EvtSeek(results.0, position, bookmark, None, from.0 | EvtSeekStrict.0) }.is_ok()
     }
 }
 

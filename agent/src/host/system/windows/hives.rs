@@ -36,12 +36,15 @@ pub(super) fn load(name: &str, file: &Path) -> Result<()> {
 /// Unloads it again.
 pub(super) fn unload(name: &str) -> Result<()> {
     let unload = || {
-        let _privileges = Privilege::enable_all(&Privilege::HIVES)?;
         let name = wide(name)?;
         let in_use = ERROR_ACCESS_DENIED.0.cast_signed();
-        for _ in 0..TRIES {
+        let unload_now = || {
+            let _privileges = Privilege::enable_all(&Privilege::HIVES)?;
             // SAFETY: the text has its end mark and lives until the function returns.
-            match check(unsafe { RegUnLoadKeyW(HKEY_USERS, PCWSTR(name.as_ptr())) }.0) {
+            check(unsafe { RegUnLoadKeyW(HKEY_USERS, PCWSTR(name.as_ptr())) }.0)
+        };
+        for _ in 0..TRIES {
+            match unload_now() {
                 Err(error) if error.raw_os_error() == Some(in_use) => std::thread::park_timeout(PAUSE),
                 unloaded => return unloaded,
             }
@@ -51,15 +54,19 @@ pub(super) fn unload(name: &str) -> Result<()> {
     unload().map_err(|error| HostError::new("unload registry hive", name, error))
 }
 
-/// Unloads what agents have left that were killed.
-pub(super) fn unload_leftovers() -> Result<()> {
-    for name in loaded()? {
-        match unload(&name) {
-            Ok(()) => tracing::info!(hive = %name, "unloaded what an earlier agent had loaded"),
-            Err(error) => tracing::error!(error = %with_causes(&error), "a user may not be able to log on"),
+/// Unloads what agents have left that were killed. What cannot be unloaded is left, and the log says why.
+pub(super) fn unload_leftovers() {
+    let unload_all = || {
+        for name in loaded()? {
+            unload(&name)?;
+            tracing::info!(hive = %name, "unloaded what an earlier agent had loaded");
         }
+        Ok(())
+    };
+    let unloaded: Result<()> = unload_all();
+    if let Err(error) = unloaded {
+        tracing::error!(error = %with_causes(&error), "a user may not be able to log on");
     }
-    Ok(())
 }
 
 /// The names of the hives that an agent has loaded.
@@ -80,7 +87,7 @@ mod tests {
     #[test]
     fn what_is_not_loaded_is_not_unloaded() {
         assert!(loaded().unwrap().is_empty());
-        unload_leftovers().unwrap();
+        unload_leftovers();
         assert!(unload("oco-agent-S-1-5-21-0").is_err());
     }
 }

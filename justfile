@@ -48,7 +48,7 @@ server-load *ARGS:
 portable *ARGS:
     ci/build-portable {{ARGS}}
 
-# Everything for Windows: lints, tests under wine
+# All programs for Windows: lints, tests under wine
 windows:
     ci/cross/windows
 

@@ -432,5 +432,5 @@ fn a_new_configuration_reports_the_accounts_of_a_mac() {
     host.write_file(path, &content, Visibility::Private).unwrap();
     let examination = config::examine(&host, path).unwrap();
     assert_eq!(*examination.config.local_users.start(), 500);
-    assert_eq!(examination.warnings, [String::new(); 0]);
+    assert_eq!(examination.warnings, Vec::<String>::new());
 }

@@ -166,8 +166,7 @@ impl Computer {
     fn wait_for_service(&self, before: Option<&str>) {
         wait_at_most(LONG, "the service to start again", || {
             if cfg!(windows) {
-                self.service_process()
-                    .filter(|now| before != Some(now))?;
+                self.service_process().filter(|now| before != Some(now))?;
                 return Some(());
             }
             let started = self.agent(&["service", "start"]);

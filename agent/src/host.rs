@@ -304,9 +304,7 @@ pub type WmiRow = BTreeMap<String, Value>;
 pub enum Visibility {
     /// Only the agent's own user (mode 0600; administrators and SYSTEM): it holds a secret.
     Private,
-    /// Everybody (mode 0644).
-    Public,
-    /// Whoever could read the file that is replaced, which keeps its owner, too; everybody where there was none.
+    /// Whoever could read the file that is replaced, which keeps its owner, too; everybody (mode 0644) where there was none.
     AsBefore,
 }
 

@@ -80,8 +80,6 @@ fn control_service(cli: &Cli, action: &ServiceAction, paths: &Paths, host: &Syst
             (cli.command, cli.daemon) = (None, true);
             service::run(&paths.config.clone(), move || {
                 let host = Arc::new(SystemHost::new(&paths.staging));
-                service::forget_restart(host.as_ref());
-                host.unload_left_registries();
                 let result = check_in(&cli, &paths, host);
                 if let Err(error) = &result {
                     // The log may not have been started.
@@ -160,6 +158,7 @@ fn check_in(cli: &Cli, paths: &Paths, host: Arc<SystemHost>) -> Result<bool> {
         refuse_beside_other_agent()?;
     }
     let _lock = Lock::acquire(&paths.lock)?;
+    clean_up_after_service(&host);
     if let Err(error) = host.note_leftovers() {
         tracing::warn!(error = %error, reason = %error.source, "packages of an earlier start are left behind");
     }
@@ -243,6 +242,18 @@ async fn work(
     }
     clearing.await.context("removing earlier packages ended early")?;
     Ok(agent.is_leaving())
+}
+
+/// What only Windows' service leaves behind when it is started again or killed.
+#[cfg(not(windows))]
+fn clean_up_after_service(_host: &SystemHost) {}
+
+#[cfg(windows)]
+fn clean_up_after_service(host: &SystemHost) {
+    if service::is_running() {
+        service::forget_restart(host);
+        host.unload_left_registries();
+    }
 }
 
 /// Service managers elsewhere do that by themselves.

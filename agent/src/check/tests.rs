@@ -78,7 +78,7 @@ fn timestamps_that_are_yet_to_come_are_warned_of() {
         host.write_file(
             &Path::new("/state").join(file),
             b"4000000000.5",
-            Visibility::Public,
+            Visibility::AsBefore,
         )
         .unwrap();
     }

@@ -154,7 +154,7 @@ fn a_file_that_somebody_added_to_stays() {
     let host = host(&[]);
     let policy = key("A");
     follow(&host, &[(&policy, json!(1))]);
-    host.write_file(Path::new(FILE), b"{\"A\":1,\"mine\":2}", Visibility::Public)
+    host.write_file(Path::new(FILE), b"{\"A\":1,\"mine\":2}", Visibility::AsBefore)
         .unwrap();
     follow(&host, &[]);
     assert_eq!(content(&host, FILE).as_deref(), Some("{\"mine\":2}"));

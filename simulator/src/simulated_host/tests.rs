@@ -139,7 +139,7 @@ fn agent_sees_its_config_and_what_it_wrote_as_files() {
         let config = String::from_utf8(host.read_file(&paths.config).unwrap()).unwrap();
         assert!(config.contains("agent-key = registration-key\n"), "{config}");
         assert!(host.read_file(&paths.timestamp).unwrap_err().is_not_found());
-        host.write_file(&paths.timestamp, b"1795329639.6224", Visibility::Public)
+        host.write_file(&paths.timestamp, b"1795329639.6224", Visibility::AsBefore)
             .unwrap();
         assert_eq!(host.read_file(&paths.timestamp).unwrap(), b"1795329639.6224");
         assert!(host.exists(&paths.timestamp) && host.exists(&paths.config));
@@ -161,7 +161,7 @@ fn generated_files_can_be_replaced_and_removed() {
     let host = host(Os::Linux, 1, 1);
     let passwd = Path::new("/etc/passwd");
     assert!(host.read_file(passwd).unwrap().starts_with(b"root:"));
-    host.write_file(passwd, b"other", Visibility::Public).unwrap();
+    host.write_file(passwd, b"other", Visibility::AsBefore).unwrap();
     assert_eq!(host.read_file(passwd).unwrap(), b"other");
     host.remove_file(passwd).unwrap();
     assert!(host.read_file(passwd).unwrap_err().is_not_found());

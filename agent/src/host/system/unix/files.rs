@@ -97,7 +97,6 @@ fn replace(path: &Path, content: &[u8], visibility: Visibility) -> io::Result<()
             owner: None,
             mode: 0o600,
         },
-        Visibility::Public => Permit::of(None),
     };
     put(path, content, &permit)
 }
@@ -255,12 +254,13 @@ mod tests {
             (std::fs::read(&path).unwrap().as_slice(), mode(&path)),
             (&b"secret"[..], 0o600)
         );
-        write(&path, b"", Visibility::Public).unwrap();
+        let path = path.with_file_name("new");
+        write(&path, b"", Visibility::AsBefore).unwrap();
         assert_eq!(
             (std::fs::read(&path).unwrap().as_slice(), mode(&path)),
             (&b""[..], 0o644)
         );
-        assert_eq!(list(path.parent().unwrap()).unwrap(), ["file"]);
+        assert_eq!(list(path.parent().unwrap()).unwrap(), ["file", "new"]);
     }
 
     #[test]

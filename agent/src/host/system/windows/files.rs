@@ -87,7 +87,7 @@ fn replace(path: &Path, content: &[u8], visibility: Visibility) -> io::Result<()
         Visibility::Private => acl::private()?.apply(&temporary.file)?,
         Visibility::AsBefore if path.symlink_metadata().is_ok() => as_before(path, &temporary.file)?,
         // What the folder hands down.
-        Visibility::Public | Visibility::AsBefore => {}
+        Visibility::AsBefore => {}
     }
     temporary.file.write_all(content)?;
     temporary.file.sync_all()?;
@@ -219,7 +219,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/folder/file.txt");
         for (content, visibility) in [
-            ("first, which is longer", Visibility::Public),
+            ("first, which is longer", Visibility::AsBefore),
             ("second", Visibility::Private),
             ("third", Visibility::AsBefore),
         ] {
@@ -235,7 +235,7 @@ mod tests {
         std::fs::write(folder.path().join(".oco-agent-dead.tmp"), b"half").unwrap();
         std::fs::write(folder.path().join("notes.tmp"), b"x").unwrap();
         let writing = Temporary::create(folder.path()).unwrap();
-        write(&folder.path().join("a"), b"1", Visibility::Public).unwrap();
+        write(&folder.path().join("a"), b"1", Visibility::AsBefore).unwrap();
         let name = writing
             .path
             .as_ref()
@@ -260,7 +260,7 @@ mod tests {
                         write(
                             &folder.join(writer.to_string()),
                             content.as_bytes(),
-                            Visibility::Public,
+                            Visibility::AsBefore,
                         )
                         .unwrap();
                     }
@@ -268,7 +268,7 @@ mod tests {
             }
         });
         assert_eq!(read(&folder.path().join("3")).unwrap(), b"3 24");
-        write(&folder.path().join("0"), b"", Visibility::Public).unwrap();
+        write(&folder.path().join("0"), b"", Visibility::AsBefore).unwrap();
         assert_eq!(list(folder.path()).unwrap(), ["0", "1", "2", "3"]);
     }
 
